@@ -1,0 +1,130 @@
+//! The ledger's leaf: 106 bytes that commit to an event and tell outsiders nothing of it (LEDGER §1.1).
+
+use hmac::{Hmac, Mac};
+use sha2::{Digest as _, Sha256};
+
+use crate::{event::Event, time::Time, token::digest::keyed};
+
+/// The length of a leaf.
+pub const LEAF_BYTES: usize = 106;
+/// The version in a leaf's first byte.
+pub const LEAF_VERSION: u8 = 1;
+/// The domain of the commitment.
+const COMMIT_DOMAIN: &[u8] = b"jeton/commit/v1\0";
+
+/// What outsiders see of an event's kind.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LeafKind {
+    /// Anything that happens within a tenant.
+    Private,
+    /// The log's own key or witness policy; the genesis too.
+    LogChange,
+}
+
+impl LeafKind {
+    /// The kind's byte.
+    #[must_use]
+    pub const fn byte(self) -> u8 {
+        match self {
+            Self::Private => 0x00,
+            Self::LogChange => 0x12,
+        }
+    }
+
+    /// The kind under which an event stands in the log.
+    #[must_use]
+    pub const fn of(event: &Event) -> Self {
+        if matches!(event, Event::Genesis { .. }) { Self::LogChange } else { Self::Private }
+    }
+}
+
+/// `K_tenant`: makes a tenant's tags, which only its holders can recompute. Never rotated; a leak costs linkability.
+#[derive(Clone)]
+pub struct TagKey(Hmac<Sha256>);
+
+impl TagKey {
+    /// Prepares a key of 32 bytes.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(keyed(key))
+    }
+
+    /// The tag of a tenant's event number `sequence`, counted from 1.
+    #[must_use]
+    pub fn tenant_tag(&self, sequence: u64) -> [u8; 32] {
+        self.tag(b"t", &[], sequence)
+    }
+
+    /// The tag of event number `sequence`, counted from 0, of a token (or of another thing, by its raw id).
+    #[must_use]
+    pub fn token_tag(&self, about: &[u8; 16], sequence: u64) -> [u8; 32] {
+        self.tag(b"k", about, sequence)
+    }
+
+    fn tag(&self, label: &[u8], about: &[u8], sequence: u64) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(label);
+        mac.update(about);
+        mac.update(&sequence.to_be_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// The salted commitment to a record: what a leaf holds in its place.
+#[must_use]
+pub fn commit(salt: &[u8; 32], record: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(COMMIT_DOMAIN);
+    hash.update(salt);
+    hash.update(record);
+    hash.finalize().into()
+}
+
+/// The salted hash of the erasable words beside an event: SHA-256 over a domain, 16 bytes of salt, and the words.
+#[must_use]
+pub fn aside_hash(salt: &[u8; 16], words: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(b"jeton/aside/v1\0");
+    hash.update(salt);
+    hash.update(words);
+    hash.finalize().into()
+}
+
+/// What a leaf is made of.
+pub struct LeafParts<'a> {
+    /// Under which kind it stands.
+    pub kind: LeafKind,
+    /// When, by the issuer's claim.
+    pub at: Time,
+    /// The tenant's tag key.
+    pub key: &'a TagKey,
+    /// The number of this event among its tenant's, from 1.
+    pub tenant_sequence: u64,
+    /// The raw id of what it is about.
+    pub about: [u8; 16],
+    /// The number of this event among that thing's, from 0.
+    pub about_sequence: u64,
+    /// The commitment.
+    pub commit: [u8; 32],
+}
+
+impl LeafParts<'_> {
+    /// The 106 bytes.
+    #[must_use]
+    pub fn bytes(&self) -> [u8; LEAF_BYTES] {
+        let mut out = [0; LEAF_BYTES];
+        let tenant = self.key.tenant_tag(self.tenant_sequence);
+        let about = self.key.token_tag(&self.about, self.about_sequence);
+        let parts = [LEAF_VERSION, self.kind.byte()]
+            .into_iter()
+            .chain(self.at.millis().to_be_bytes())
+            .chain(tenant)
+            .chain(about)
+            .chain(self.commit);
+        for (to, from) in out.iter_mut().zip(parts) {
+            *to = from;
+        }
+        out
+    }
+}
+

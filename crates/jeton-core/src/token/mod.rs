@@ -1,0 +1,9 @@
+//! Tokens: their text, what is kept of them, and every change of their state.
+
+pub mod change;
+pub mod digest;
+pub mod issue;
+pub mod record;
+pub mod revoke;
+pub mod rotate;
+pub mod text;

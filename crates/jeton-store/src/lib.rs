@@ -1,0 +1,168 @@
+//! The ledger and its projection on a durable store. I/O and no rules: what is appended was decided above.
+//!
+//! Read [`Store`] (the contract), [`ledger`] (how an event becomes a leaf), then an engine: [`sqlite`].
+#![forbid(unsafe_code)]
+
+pub mod fsck;
+pub mod ledger;
+pub mod row;
+pub mod sqlite;
+
+use jeton_core::{
+    id::{TenantId, TokenId},
+    time::Time,
+};
+use jeton_tlog::Tile;
+
+use crate::{ledger::Entry, row::Row};
+
+/// What went wrong in the store, and what that means.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk has no room: nothing was changed, and smaller changes may still fit.
+    #[error("the disk is full")]
+    Full,
+    /// Whether the disk holds what it was told is not known: stop, and recover by starting anew.
+    #[error("the disk failed while {doing}")]
+    Disk {
+        /// What was attempted.
+        doing: &'static str,
+        /// The engine's error.
+        #[source]
+        source: Box<dyn core::error::Error + Send + Sync>,
+    },
+    /// A row is in no legal state.
+    #[error("inconsistent {table}.{column} at {row}")]
+    Inconsistent {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+        /// The row's key.
+        row: String,
+    },
+    /// The store was written by a newer jeton, or by something else.
+    #[error("cannot use this store: {0}")]
+    Unusable(String),
+}
+
+/// Where the ledger ends.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Head {
+    /// How many events it holds.
+    pub size: u64,
+    /// The right edge of the tree, 32 bytes for each bit set in `size`.
+    pub frontier: Vec<u8>,
+    /// The id of the batch that was appended last.
+    pub batch: [u8; 16],
+}
+
+/// A batch: everything that one commit makes durable, together or not at all.
+pub struct Batch<'a> {
+    /// Names the batch, so that a lost answer to COMMIT is settled by looking at the head.
+    pub id: [u8; 16],
+    /// The ledger's size before it.
+    pub from: u64,
+    /// Events with their leaves, rows and words.
+    pub entries: &'a [(Entry, Row)],
+    /// Tiles that it completes.
+    pub tiles: &'a [Tile],
+    /// The right edge after it.
+    pub frontier: &'a [u8],
+}
+
+/// An event as it is stored: leaf and, unless erased, opening.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Stored {
+    /// Its index.
+    pub index: u64,
+    /// The 106 bytes of its leaf.
+    pub leaf: Vec<u8>,
+    /// Salt and canonical record; `None`: erased.
+    pub opening: Option<([u8; 32], Vec<u8>)>,
+}
+
+/// One line of the audit trail.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Trail {
+    /// The event's index.
+    pub index: u64,
+    /// The canonical record.
+    pub record: Vec<u8>,
+    /// The erasable words, as they were given.
+    pub words: Option<Vec<u8>>,
+}
+
+/// A use that was seen: an observation, which may be lost.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LastUse {
+    /// Which token.
+    pub token: TokenId,
+    /// When.
+    pub at: Time,
+    /// From where.
+    pub address: Option<String>,
+}
+
+/// The writer's side of a store: one owner, blocking.
+///
+/// The contract, which each engine must keep:
+/// - `append` is one transaction. When it returns `Ok`, the batch survives a power cut. When it returns [`StoreError::Full`],
+///   nothing of it is there. On any other error the process must end: what is on the disk is learnt by starting anew.
+/// - `append` refuses a batch whose `from` is not the head's size: two writers can never interleave.
+/// - Indexes have no gaps, and a reader that sees index `i` sees all below it.
+pub trait Store: Send {
+    /// Where the ledger ends.
+    fn head(&mut self) -> Result<Head, StoreError>;
+    /// Appends a batch, durably.
+    fn append(&mut self, batch: &Batch<'_>) -> Result<(), StoreError>;
+    /// Keeps a signed checkpoint of a committed head.
+    fn keep_checkpoint(&mut self, size: u64, note: &str) -> Result<(), StoreError>;
+    /// Keeps observations.
+    fn observe(&mut self, uses: &[LastUse]) -> Result<(), StoreError>;
+    /// Another connection, for reading beside the writer.
+    fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
+}
+
+/// The reading side: any number, each its own connection.
+pub trait Reader: Send {
+    /// Where the ledger ends.
+    fn head(&mut self) -> Result<Head, StoreError>;
+    /// Calls `each` with every stored event from `from` on, in order, until it says to stop.
+    fn events(
+        &mut self,
+        from: u64,
+        each: &mut dyn FnMut(Stored) -> Result<Continue, StoreError>,
+    ) -> Result<(), StoreError>;
+    /// The audit trail of a tenant, youngest first, below `before`.
+    fn trail(&mut self, tenant: TenantId, before: Option<u64>, limit: u32) -> Result<Vec<Trail>, StoreError>;
+    /// The history of one thing, youngest first, from the event at `index` back.
+    fn history(&mut self, tenant: TenantId, index: u64, limit: u32) -> Result<Vec<Trail>, StoreError>;
+    /// The erasable words beside one event.
+    fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// A tenant's tokens by id, after `after`, with the index of each one's last event.
+    fn tokens(&mut self, tenant: TenantId, after: Option<TokenId>, limit: u32) -> Result<Vec<(TokenId, u64)>, StoreError>;
+    /// The index of a token's last event.
+    fn token_event(&mut self, tenant: TenantId, token: TokenId) -> Result<Option<u64>, StoreError>;
+    /// Calls `each` with every observed use.
+    fn last_uses(&mut self, each: &mut dyn FnMut(LastUse)) -> Result<(), StoreError>;
+    /// The last observed use of one token.
+    fn last_use(&mut self, token: TokenId) -> Result<Option<LastUse>, StoreError>;
+    /// Calls `each` with every row of the projection.
+    fn rows(&mut self, each: &mut dyn FnMut(Row, u64)) -> Result<(), StoreError>;
+    /// A full tile of the tree.
+    fn tile(&mut self, level: u8, n: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The youngest checkpoint that was kept.
+    fn last_checkpoint(&mut self) -> Result<Option<(u64, String)>, StoreError>;
+    /// Every erasable words with the salt of their hash: index, salt, words.
+    fn asides(&mut self, each: &mut dyn FnMut(u64, [u8; 16], Vec<u8>)) -> Result<(), StoreError>;
+}
+
+/// Whether a walk goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Continue {
+    /// It does.
+    Yes,
+    /// Enough was seen.
+    No,
+}

@@ -1,0 +1,100 @@
+//! The embedded engine: one `SQLite` file, WAL with `synchronous=FULL`, one writer.
+//!
+//! A commit is one fsync of the WAL. What was acknowledged survives a power cut; `NORMAL` would lose commits that a
+//! checkpoint or a caller has seen already.
+
+mod append;
+mod read;
+mod schema;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use crate::StoreError;
+
+/// How durable a commit is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Durability {
+    /// Each commit is on the disk before it is answered.
+    #[default]
+    Full,
+    /// Commits may be lost with the power: only for the control of the power-cut gate.
+    DangerNormal,
+}
+
+/// The writer's connection.
+pub struct Sqlite {
+    path: PathBuf,
+    db: Connection,
+}
+
+/// A reader's connection.
+pub struct SqliteReader {
+    db: Connection,
+}
+
+impl Sqlite {
+    /// Opens the store at `path`, making and migrating it as needed.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] for a store of a newer jeton; [`StoreError::Disk`] for the rest.
+    pub fn open(path: &Path, durability: Durability) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut db = Connection::open_with_flags(path, flags).map_err(disk("opening the store"))?;
+        let synchronous = match durability {
+            Durability::Full => "FULL",
+            Durability::DangerNormal => "NORMAL",
+        };
+        let set = |name: &str, value: &dyn rusqlite::ToSql| {
+            db.pragma_update(None, name, value).map_err(disk("setting the store up"))
+        };
+        set("journal_mode", &"WAL")?;
+        set("synchronous", &synchronous)?;
+        set("foreign_keys", &"ON")?;
+        set("cache_size", &-65_536)?;
+        set("wal_autocheckpoint", &8192)?;
+        set("trusted_schema", &"OFF")?;
+        db.set_prepared_statement_cache_capacity(64);
+        db.busy_timeout(core::time::Duration::from_secs(10)).map_err(disk("setting the store up"))?;
+        schema::migrate(&mut db)?;
+        Ok(Self { path: path.to_owned(), db })
+    }
+}
+
+impl SqliteReader {
+    /// Opens a reading connection beside the writer.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] if the file cannot be opened.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags).map_err(disk("opening the store"))?;
+        db.busy_timeout(core::time::Duration::from_secs(10)).map_err(disk("opening the store"))?;
+        db.set_prepared_statement_cache_capacity(64);
+        Ok(Self { db })
+    }
+}
+
+/// Says what the engine's error means: full is a state, all else is a reason to stop.
+fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+    move |error| match error.sqlite_error_code() {
+        Some(ErrorCode::DiskFull) => StoreError::Full,
+        _ => StoreError::Disk { doing, source: Box::new(error) },
+    }
+}
+
+fn inconsistent(table: &'static str, column: &'static str, row: impl ToString) -> StoreError {
+    StoreError::Inconsistent { table, column, row: row.to_string() }
+}
+
+/// An index as the engine holds it: 64 bits, signed.
+fn stored(index: u64) -> i64 {
+    i64::try_from(index).unwrap_or(i64::MAX)
+}
+
+fn loaded(table: &'static str, column: &'static str, value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| inconsistent(table, column, value))
+}

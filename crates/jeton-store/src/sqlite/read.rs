@@ -1,0 +1,266 @@
+//! Reading: each reader its own connection, beside the writer.
+
+use jeton_core::{
+    directory::Entity,
+    id::{TenantId, TokenId},
+    time::Time,
+};
+use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
+
+use super::{SqliteReader, disk, inconsistent, loaded, stored};
+use crate::{
+    Continue, Head, LastUse, Reader, Stored, StoreError, Trail,
+    row::{Row, TokenRow},
+};
+
+const DOING: &str = "reading the store";
+
+pub(super) fn head(db: &Connection) -> Result<Head, StoreError> {
+    let (size, frontier, batch): (i64, Vec<u8>, Vec<u8>) = db
+        .prepare_cached("SELECT size, frontier, batch FROM head WHERE one = 1")
+        .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))))
+        .map_err(disk(DOING))?;
+    let size = loaded("head", "size", size)?;
+    // Before the first batch the column is empty.
+    Ok(Head { size, frontier, batch: batch.try_into().unwrap_or_default() })
+}
+
+fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<(i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+}
+
+impl SqliteReader {
+    fn trail_rows(
+        &mut self,
+        sql: &str,
+        params: &[&dyn rusqlite::ToSql],
+    ) -> Result<Vec<Trail>, StoreError> {
+        let mut statement = self.db.prepare_cached(sql).map_err(disk(DOING))?;
+        let rows = statement
+            .query_map(params, |r| Ok((r.get::<_, i64>(0)?, r.get(1)?, r.get(2)?)))
+            .map_err(disk(DOING))?;
+        let mut out = Vec::new();
+        for row in rows {
+            let (index, record, words): (i64, Option<Vec<u8>>, _) = row.map_err(disk(DOING))?;
+            let index = loaded("event", "idx", index)?;
+            // An erased opening leaves a gap in the trail that the ledger explains.
+            if let Some(record) = record {
+                out.push(Trail { index, record, words });
+            }
+        }
+        Ok(out)
+    }
+}
+
+impl Reader for SqliteReader {
+    fn head(&mut self) -> Result<Head, StoreError> {
+        head(&self.db)
+    }
+
+    fn events(
+        &mut self,
+        from: u64,
+        each: &mut dyn FnMut(Stored) -> Result<Continue, StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut statement = self
+            .db
+            .prepare_cached("SELECT idx, leaf, salt, record FROM event WHERE idx >= ?1 ORDER BY idx")
+            .map_err(disk(DOING))?;
+        let rows = statement.query_map([stored(from)], stored_event).map_err(disk(DOING))?;
+        for row in rows {
+            let (index, leaf, salt, record) = row.map_err(disk(DOING))?;
+            let index = loaded("event", "idx", index)?;
+            let salt: Option<[u8; 32]> = match salt {
+                None => None,
+                Some(s) => Some(s.try_into().map_err(|_| inconsistent("event", "salt", index))?),
+            };
+            let stored = Stored { index, leaf, opening: salt.zip(record) };
+            if each(stored)? == Continue::No {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn trail(
+        &mut self,
+        tenant: TenantId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Trail>, StoreError> {
+        self.trail_rows(
+            "SELECT t.idx, e.record, t.words FROM trail t JOIN event e ON e.idx = t.idx
+             WHERE t.tenant = ?1 AND t.idx < ?2 ORDER BY t.idx DESC LIMIT ?3",
+            &[tenant.bytes(), &before.map_or(i64::MAX, stored), &limit],
+        )
+    }
+
+    fn history(
+        &mut self,
+        tenant: TenantId,
+        index: u64,
+        limit: u32,
+    ) -> Result<Vec<Trail>, StoreError> {
+        self.trail_rows(
+            "WITH RECURSIVE back (idx, n) AS (
+                 SELECT ?2, 1
+                 UNION ALL
+                 SELECT t.previous, n + 1 FROM trail t JOIN back b ON t.idx = b.idx
+                 WHERE t.tenant = ?1 AND t.previous < t.idx AND n < ?3)
+             SELECT t.idx, e.record, t.words FROM back b
+             JOIN trail t ON t.tenant = ?1 AND t.idx = b.idx JOIN event e ON e.idx = b.idx
+             ORDER BY t.idx DESC",
+            &[tenant.bytes(), &stored(index), &limit],
+        )
+    }
+
+    fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .prepare_cached("SELECT words FROM trail WHERE tenant = ?1 AND idx = ?2")
+            .and_then(|mut s| {
+                s.query_row(params![tenant.bytes(), stored(index)], |r| r.get(0)).optional()
+            })
+            .map(Option::flatten)
+            .map_err(disk(DOING))
+    }
+
+    fn tokens(
+        &mut self,
+        tenant: TenantId,
+        after: Option<TokenId>,
+        limit: u32,
+    ) -> Result<Vec<(TokenId, u64)>, StoreError> {
+        let after = after.map_or([0; 16], |id| *id.bytes());
+        let mut statement = self
+            .db
+            .prepare_cached(
+                "SELECT id, event FROM token WHERE tenant = ?1 AND id > ?2 ORDER BY id LIMIT ?3",
+            )
+            .map_err(disk(DOING))?;
+        let rows = statement
+            .query_map(params![tenant.bytes(), after, limit], |r| Ok((r.get(0)?, r.get(1)?)))
+            .map_err(disk(DOING))?;
+        let mut out = Vec::new();
+        for row in rows {
+            let (id, event): ([u8; 16], i64) = row.map_err(disk(DOING))?;
+            out.push((TokenId::from_bytes(id), loaded("token", "event", event)?));
+        }
+        Ok(out)
+    }
+
+    fn token_event(&mut self, tenant: TenantId, token: TokenId) -> Result<Option<u64>, StoreError> {
+        let found: Option<i64> = self
+            .db
+            .prepare_cached("SELECT event FROM token WHERE tenant = ?1 AND id = ?2")
+            .and_then(|mut s| {
+                s.query_row(params![tenant.bytes(), token.bytes()], |r| r.get(0)).optional()
+            })
+            .map_err(disk(DOING))?;
+        found.map(|event| loaded("token", "event", event)).transpose()
+    }
+
+    fn last_uses(&mut self, each: &mut dyn FnMut(LastUse)) -> Result<(), StoreError> {
+        let mut statement =
+            self.db.prepare("SELECT token, at, address FROM last_use").map_err(disk(DOING))?;
+        let rows = statement.query_map([], last_use).map_err(disk(DOING))?;
+        for row in rows {
+            each(row.map_err(disk(DOING))?);
+        }
+        Ok(())
+    }
+
+    fn last_use(&mut self, token: TokenId) -> Result<Option<LastUse>, StoreError> {
+        self.db
+            .prepare_cached("SELECT token, at, address FROM last_use WHERE token = ?1")
+            .and_then(|mut s| s.query_row([token.bytes()], last_use).optional())
+            .map_err(disk(DOING))
+    }
+
+    fn rows(&mut self, each: &mut dyn FnMut(Row, u64)) -> Result<(), StoreError> {
+        let mut tokens = self
+            .db
+            .prepare("SELECT tenant, id, event, subject, class, state, expires, body FROM token")
+            .map_err(disk(DOING))?;
+        let rows = tokens.query_map([], token_row).map_err(disk(DOING))?;
+        for row in rows {
+            let (token, event) = row.map_err(disk(DOING))?;
+            each(Row::Token(token), loaded("token", "event", event)?);
+        }
+        let mut entities = self
+            .db
+            .prepare("SELECT tenant, kind, id, event, body FROM entity")
+            .map_err(disk(DOING))?;
+        let mut rows = entities.query([]).map_err(disk(DOING))?;
+        while let Some(row) = rows.next().map_err(disk(DOING))? {
+            let (entity, event) = entity_row(row)?;
+            each(Row::Entity(entity), loaded("entity", "event", event)?);
+        }
+        Ok(())
+    }
+
+    fn tile(&mut self, level: u8, n: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .prepare_cached("SELECT data FROM tile WHERE level = ?1 AND n = ?2")
+            .and_then(|mut s| s.query_row(params![level, stored(n)], |r| r.get(0)).optional())
+            .map_err(disk(DOING))
+    }
+
+    fn last_checkpoint(&mut self) -> Result<Option<(u64, String)>, StoreError> {
+        let found: Option<(i64, String)> = self
+            .db
+            .prepare_cached("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
+            .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?))).optional())
+            .map_err(disk(DOING))?;
+        found.map(|(size, note)| Ok((loaded("checkpoint", "size", size)?, note))).transpose()
+    }
+
+    fn asides(&mut self, each: &mut dyn FnMut(u64, [u8; 16], Vec<u8>)) -> Result<(), StoreError> {
+        let mut statement = self
+            .db
+            .prepare("SELECT idx, salt, words FROM trail WHERE words IS NOT NULL")
+            .map_err(disk(DOING))?;
+        let rows = statement
+            .query_map([], |r| Ok((r.get::<_, i64>(0)?, r.get(1)?, r.get(2)?)))
+            .map_err(disk(DOING))?;
+        for row in rows {
+            let (index, salt, words): (i64, Vec<u8>, Vec<u8>) = row.map_err(disk(DOING))?;
+            let index = loaded("trail", "idx", index)?;
+            let salt = salt.try_into().map_err(|_| inconsistent("trail", "salt", index))?;
+            each(index, salt, words);
+        }
+        Ok(())
+    }
+}
+
+fn last_use(row: &SqlRow<'_>) -> rusqlite::Result<LastUse> {
+    let at: u32 = row.get(1)?;
+    Ok(LastUse {
+        token: TokenId::from_bytes(row.get(0)?),
+        at: Time::from_seconds(at.into()),
+        address: row.get(2)?,
+    })
+}
+
+fn token_row(row: &SqlRow<'_>) -> rusqlite::Result<(TokenRow, i64)> {
+    let token = TokenRow {
+        tenant: TenantId::from_bytes(row.get(0)?),
+        id: TokenId::from_bytes(row.get(1)?),
+        subject: row.get(3)?,
+        class: row.get(4)?,
+        state: row.get(5)?,
+        expires: row.get(6)?,
+        body: row.get(7)?,
+    };
+    Ok((token, row.get(2)?))
+}
+
+fn entity_row(row: &SqlRow<'_>) -> Result<(Entity, i64), StoreError> {
+    let (tenant, kind, id, event, body): ([u8; 16], String, [u8; 16], i64, Vec<u8>) = (|| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+    })()
+    .map_err(disk(DOING))?;
+    let known = ["tenant", "api", "role", "user", "application"];
+    let kind = known.into_iter().find(|k| *k == kind);
+    let kind = kind.ok_or_else(|| inconsistent("entity", "kind", TenantId::from_bytes(id)))?;
+    Ok((Entity { kind, id, tenant: TenantId::from_bytes(tenant), body }, event))
+}

@@ -1,0 +1,40 @@
+//! Migrations: numbered, applied in order, each in its own transaction, never edited once released.
+
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::disk;
+use crate::StoreError;
+
+const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_ledger.sql")];
+/// "jeto": tells our files from others'.
+const APPLICATION_ID: i64 = 0x6a65_746f;
+
+/// Brings a store to the newest schema.
+///
+/// # Errors
+/// [`StoreError::Unusable`] if a newer jeton, or another program, wrote it.
+pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
+    let doing = "migrating the store";
+    let read = |name: &str, db: &Connection| {
+        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(disk(doing))
+    };
+    let (version, owner) = (read("user_version", db)?, read("application_id", db)?);
+    if version > 0 && owner != APPLICATION_ID {
+        return Err(StoreError::Unusable("it is another program's file".into()));
+    }
+    let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
+    if version > known {
+        let text = format!("its schema is version {version}, this jeton knows up to {known}");
+        return Err(StoreError::Unusable(text));
+    }
+    let done = usize::try_from(version).unwrap_or(0);
+    for (at, sql) in MIGRATIONS.iter().enumerate().skip(done) {
+        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(disk(doing))?;
+        tx.execute_batch(sql).map_err(disk(doing))?;
+        let next = i64::try_from(at + 1).unwrap_or(i64::MAX);
+        tx.pragma_update(None, "user_version", next).map_err(disk(doing))?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(disk(doing))?;
+        tx.commit().map_err(disk(doing))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,324 @@
+//! The check: text → digest → look-up → judgement → limit. No I/O, no transaction, no allocation.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::{ArcSwap, Guard};
+use crossbeam_utils::sync::ShardedLock;
+use jeton_core::{
+    check::{
+        judge::{Facts, Held, Refused, judge},
+        question::Question,
+    },
+    directory::{Directory, Inapplicable},
+    event::Record,
+    id::{TenantId, TokenId},
+    limit::{Limit, Metered},
+    refusal::Refusal,
+    scope::ScopeSet,
+    subject::SubjectId,
+    time::Time,
+    token::{
+        digest::{Digest, Pepper},
+        record::{Terms, TokenRecord},
+        text::{Class, TokenText},
+    },
+};
+
+use crate::{index::Index, record::Slot};
+
+/// How many events are applied under one hold of the lock: a reader waits for so many at most.
+const APPLIED_AT_ONCE: usize = 32;
+
+/// The instant of a check: wall time to judge by, and a meter's clock that never goes back.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// Wall time.
+    pub time: Time,
+    /// Microseconds since the verifier began, below 2^48 (9 years).
+    pub meter_us: u64,
+}
+
+/// The peppers of one tenant: the one in force, and the one before it while it is being replaced.
+#[derive(Clone)]
+pub struct Peppers {
+    /// Whose.
+    pub tenant: TenantId,
+    /// In force, with its number.
+    pub current: (u8, Pepper),
+    /// Still accepted.
+    pub previous: Option<(u8, Pepper)>,
+}
+
+/// What a good check tells.
+#[derive(Clone, Copy, Debug)]
+pub struct Passed {
+    /// Which token.
+    pub token: TokenId,
+    /// What it is.
+    pub class: Class,
+    /// To whom it belongs.
+    pub subject: SubjectId,
+    /// All that it can do at the API on this resource.
+    pub scopes: ScopeSet,
+    /// When it ends.
+    pub expires: Option<Time>,
+    /// Until when the presented secret is good, if it was replaced.
+    pub replaced_until: Option<Time>,
+    /// Its limit, and how many uses are left right now.
+    pub limit: Option<(Limit, u32)>,
+    /// The first use within a minute: worth an observation.
+    pub observe: bool,
+    /// The digest under the younger pepper, where the token was found under the older one.
+    pub rehash: Option<(u8, Digest)>,
+}
+
+/// What a bad check tells: to whoever proved possession, of which token it speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Denied {
+    /// Why.
+    pub refused: Refused,
+    /// Which token; `None`: no possession was proved.
+    pub token: Option<TokenId>,
+    /// The limit that was met.
+    pub limit: Option<Limit>,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self { refused: refusal.into(), token: None, limit: None }
+    }
+}
+
+/// Everything a node, an edge or a resource server needs to decide.
+pub struct Verifier {
+    directory: ArcSwap<Directory>,
+    peppers: ArcSwap<HashMap<u64, Peppers>>,
+    index: ShardedLock<Index>,
+}
+
+impl Verifier {
+    /// A verifier of a state that was loaded.
+    #[must_use]
+    pub fn new(directory: Directory, index: Index) -> Self {
+        Self {
+            directory: ArcSwap::from_pointee(directory),
+            peppers: ArcSwap::default(),
+            index: ShardedLock::new(index),
+        }
+    }
+
+    /// Sets the peppers, by the prefix of the tokens that they key.
+    pub fn set_peppers(&self, peppers: HashMap<u64, Peppers>) {
+        self.peppers.store(Arc::new(peppers));
+    }
+
+    /// The directory of this moment.
+    #[must_use]
+    pub fn directory(&self) -> Guard<Arc<Directory>> {
+        self.directory.load()
+    }
+
+    /// How many ledger events this verifier has seen.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.directory.load().size()
+    }
+
+    /// Reads the index; the writer waits meanwhile.
+    pub fn with_index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
+        read(&self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Changes the index apart from the ledger's events (what was observed before a restart).
+    pub fn with_index_mut<T>(&self, write: impl FnOnce(&mut Index) -> T) -> T {
+        write(&mut self.index.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+    }
+
+    /// Publishes stored events: the directory first, so that a token never stands before its owner.
+    ///
+    /// # Errors
+    /// [`Inapplicable`]: the node must stop; its memory is no longer what the ledger says.
+    pub fn publish(
+        &self,
+        directory: Directory,
+        from: u64,
+        records: &[Record],
+    ) -> Result<(), Inapplicable> {
+        let directory = Arc::new(directory);
+        self.directory.store(Arc::clone(&directory));
+        let mut at = from;
+        for some in records.chunks(APPLIED_AT_ONCE) {
+            if some.iter().all(|r| r.event.token().is_none()) {
+                at += u64::try_from(some.len()).unwrap_or_default();
+                continue;
+            }
+            self.with_index_mut(|index| {
+                some.iter().try_for_each(|record| {
+                    let applied = index.apply(at, record, &directory);
+                    at += 1;
+                    applied
+                })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// A token by its text, for whoever proves possession: no judgement, no limit, no use noted.
+    ///
+    /// # Errors
+    /// [`Refusal::TokenUnknown`] and its kin.
+    pub fn find(&self, text: &str) -> Result<TokenRecord, Refusal> {
+        let token = TokenText::parse(text)?;
+        let peppers = self.peppers.load();
+        let own = peppers.get(&token.prefix().as_u64()).ok_or(Refusal::TokenUnknown)?;
+        let directory = self.directory.load();
+        self.with_index(|index| {
+            let current = own.current.1.digest(&token);
+            let found = index.record_of(&current, &directory);
+            let found = found.or_else(|| {
+                let (_, previous) = own.previous.as_ref()?;
+                index.record_of(&previous.digest(&token), &directory)
+            });
+            found.filter(|r| r.tenant == own.tenant).ok_or(Refusal::TokenUnknown)
+        })
+    }
+
+    /// A token by id.
+    #[must_use]
+    pub fn record(&self, id: TokenId) -> Option<TokenRecord> {
+        self.with_index(|index| index.record(id, &self.directory.load()))
+    }
+
+    /// Checks one request.
+    ///
+    /// # Errors
+    /// [`Denied`], with exactly one reason.
+    pub fn check(&self, text: &str, question: &Question<'_>, now: Now) -> Result<Passed, Denied> {
+        let token = TokenText::parse(text)?;
+        let peppers = self.peppers.load();
+        let own = peppers.get(&token.prefix().as_u64()).ok_or(Refusal::TokenUnknown)?;
+        let digest = own.current.1.digest(&token);
+        let index = self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let directory = self.directory.load();
+        let view = View { index: &index, directory: &directory };
+        if let Some(position) = index.find(&digest) {
+            return view.decide(position, question, now);
+        }
+        let Some((_, previous)) = &own.previous else { return Err(Refusal::TokenUnknown.into()) };
+        let position = index.find(&previous.digest(&token)).ok_or(Refusal::TokenUnknown)?;
+        let passed = view.decide(position, question, now)?;
+        let replaced = passed.replaced_until.is_some();
+        Ok(Passed { rehash: (!replaced).then_some((own.current.0, digest)), ..passed })
+    }
+
+    /// Checks many requests, each as [`Verifier::check`] would: their cache misses come together.
+    pub fn check_batch(
+        &self,
+        asked: &[(&str, Question<'_>)],
+        now: Now,
+        mut answer: impl FnMut(usize, Result<Passed, Denied>),
+    ) {
+        const AT_ONCE: usize = 16;
+        let peppers = self.peppers.load();
+        for (group, some) in asked.chunks(AT_ONCE).enumerate() {
+            let mut digests: [Option<Digest>; AT_ONCE] = [None; AT_ONCE];
+            for (slot, (text, _)) in digests.iter_mut().zip(some) {
+                let token = TokenText::parse(text).ok();
+                *slot = token.and_then(|token| {
+                    let own = peppers.get(&token.prefix().as_u64())?;
+                    own.previous.is_none().then(|| own.current.1.digest(&token))
+                });
+            }
+            let index = self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let directory = self.directory.load();
+            let view = View { index: &index, directory: &directory };
+            let touched = digests.iter().flatten().fold(0, |all, d| all ^ index.touch(d));
+            core::hint::black_box(touched);
+            let mut found = [None; AT_ONCE];
+            for (to, digest) in found.iter_mut().zip(&digests) {
+                *to = digest.as_ref().and_then(|d| index.find(d));
+            }
+            for (n, (((text, question), digest), found)) in
+                some.iter().zip(&digests).zip(&found).enumerate()
+            {
+                let result = match (digest, found) {
+                    (Some(_), Some(position)) => view.decide(*position, question, now),
+                    (Some(_), None) => Err(Refusal::TokenUnknown.into()),
+                    // Malformed, foreign, or under two peppers: the single way knows what to say.
+                    (None, _) => self.check(text, question, now),
+                };
+                answer(group * AT_ONCE + n, result);
+            }
+        }
+    }
+}
+
+struct View<'a> {
+    index: &'a Index,
+    directory: &'a Directory,
+}
+
+impl View<'_> {
+    fn decide(&self, position: u32, question: &Question<'_>, now: Now) -> Result<Passed, Denied> {
+        let lost = Denied::from(Refusal::TokenUnknown);
+        let presented = self.index.slot(position).ok_or(lost)?;
+        let (slot, replaced_until) = match presented.leads_to() {
+            None => (presented, None),
+            Some((target, until)) => (self.index.slot(target).ok_or(lost)?, Some(until)),
+        };
+        let owner = self.directory.subject_at(slot.owner).ok_or(lost)?;
+        let tenant = self.directory.tenant(owner.tenant).ok_or(lost)?;
+        let terms = self.index.terms(slot.terms).ok_or(lost)?;
+        let facts = Facts {
+            token: held(slot, terms, replaced_until),
+            tenant,
+            owner,
+            directory: self.directory,
+        };
+        let denied = |refused: Refused| Denied {
+            refused,
+            // A foreign tenant's token proves nothing here.
+            token: (tenant.id == question.tenant).then(|| slot.id()),
+            limit: None,
+        };
+        let allowed = judge(&facts, question, now.time).map_err(|refused| {
+            if tenant.id == question.tenant { denied(refused) } else { lost }
+        })?;
+        let limit = self.meter(slot, terms, now).map_err(|retry_us| Denied {
+            limit: terms.limit,
+            ..denied(Refused { retry_us, ..Refusal::LimitExceeded.into() })
+        })?;
+        Ok(Passed {
+            token: slot.id(),
+            class: slot.class(),
+            subject: owner.id,
+            scopes: allowed.scopes(),
+            expires: slot.expires(),
+            replaced_until,
+            limit,
+            observe: slot.used(now.time.seconds()),
+            rehash: None,
+        })
+    }
+
+    fn meter(&self, slot: &Slot, terms: &Terms, now: Now) -> Result<Option<(Limit, u32)>, u64> {
+        let Some(limit) = terms.limit else { return Ok(None) };
+        match slot.meter(limit, now.meter_us) {
+            Metered::Within { remaining, .. } => Ok(Some((limit, remaining))),
+            Metered::Beyond { retry_us } => Err(retry_us),
+        }
+    }
+}
+
+fn held<'a>(slot: &Slot, terms: &'a Terms, replaced_until: Option<Time>) -> Held<'a> {
+    Held {
+        class: slot.class(),
+        terms,
+        issued: slot.issued(),
+        expires: slot.expires(),
+        state: slot.state(),
+        // A token that was never used is idle since it was born.
+        last_used: slot.last_used().or_else(|| terms.idle.map(|_| slot.id().born())),
+        replaced_until,
+    }
+}

@@ -1,0 +1,478 @@
+//! The one writer: takes what has queued, decides one after the other on the same facts, commits once, publishes, answers.
+//!
+//! Nothing is visible before it is durable, and nothing is answered before it is visible. A batch that the disk has no room
+//! for is dropped whole; any other error of the disk ends the process, and the next start learns what is true.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
+};
+
+use jeton_core::{
+    decision::Decision,
+    directory::Directory,
+    event::{Actor, RECORD_VERSION, Record, RequestKey},
+    id::{TenantId, TokenId},
+    leaf::aside_hash,
+    refusal::{Blame, Refusal},
+    time::Time,
+    token::record::TokenRecord,
+};
+use jeton_store::{
+    Batch, LastUse, Store, StoreError,
+    ledger::{Aside, Entry, Seal, Sealer},
+    row::Row,
+};
+use jeton_tlog::{Checkpoint, SigningKey, Tile};
+use jeton_verify::check::Verifier;
+
+use crate::{
+    capability::{self, Clock},
+    node::{disk::Ballast, keyring::Keyring},
+};
+
+/// The most commands in one commit.
+pub const BATCH_MAX: usize = 1024;
+/// The most commands that wait.
+pub const QUEUE_MAX: usize = 8192;
+/// Checkpoints are signed at most this often.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+
+/// What a command is decided on: the state after all that was decided before it.
+pub struct Facts<'a> {
+    /// Everything but the tokens.
+    pub directory: &'a Directory,
+    /// When the batch is decided.
+    pub now: Time,
+    verifier: &'a Verifier,
+    overlay: &'a HashMap<TokenId, (TokenRecord, u64)>,
+}
+
+impl Facts<'_> {
+    /// A token, as it is now.
+    #[must_use]
+    pub fn token(&self, id: TokenId) -> Option<TokenRecord> {
+        match self.overlay.get(&id) {
+            Some((token, _)) => Some(token.clone()),
+            None => self.verifier.with_index(|index| index.record(id, self.directory)),
+        }
+    }
+}
+
+/// A decision with what the record says around it.
+pub struct Ruling<T> {
+    /// Whose event it is.
+    pub tenant: TenantId,
+    /// Who made it.
+    pub actor: Actor,
+    /// How a repetition of the request is known.
+    pub request: Option<RequestKey>,
+    /// The words beside its first event that may be erased: JSON.
+    pub words: Option<Vec<u8>>,
+    /// What was decided.
+    pub decision: Decision<T>,
+}
+
+impl<T> Ruling<T> {
+    /// A no that changes nothing, whoever asked.
+    pub fn no(tenant: TenantId, blame: impl Into<Blame>) -> Self {
+        let decision = Decision::no(blame);
+        Self { tenant, actor: Actor::Authority, request: None, words: None, decision }
+    }
+}
+
+/// Whether a command makes authority or takes it away: on a full disk only the latter goes on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Purpose {
+    /// It makes or changes something.
+    Grow,
+    /// It revokes, suspends or cuts off.
+    Reduce,
+}
+
+/// A command's outcome, durable.
+#[derive(Clone, Debug)]
+pub struct Done<T> {
+    /// What the rule said.
+    pub outcome: T,
+    /// The ledger's size after it.
+    pub size: u64,
+}
+
+type Events = (TenantId, Actor, Option<RequestKey>, Option<Vec<u8>>, Vec<jeton_core::event::Event>);
+
+trait Job: Send {
+    fn decide(&mut self, facts: &Facts<'_>) -> Events;
+    fn finish(self: Box<Self>, stored: Result<u64, Refusal>);
+}
+
+struct Ordered<T, F> {
+    rule: Option<F>,
+    outcome: Option<Result<T, Blame>>,
+    reply: tokio::sync::oneshot::Sender<Result<Done<T>, Blame>>,
+}
+
+impl<T: Send, F: FnOnce(&Facts<'_>) -> Ruling<T> + Send> Job for Ordered<T, F> {
+    fn decide(&mut self, facts: &Facts<'_>) -> Events {
+        let Some(rule) = self.rule.take() else {
+            return (TenantId::from_bytes([0; 16]), Actor::Authority, None, None, Vec::new());
+        };
+        let ruling = rule(facts);
+        self.outcome = Some(ruling.decision.outcome);
+        (ruling.tenant, ruling.actor, ruling.request, ruling.words, ruling.decision.events)
+    }
+
+    fn finish(self: Box<Self>, stored: Result<u64, Refusal>) {
+        let told = match (stored, self.outcome) {
+            (Err(refusal), _) => Err(refusal.into()),
+            (Ok(_), None) => Err(Refusal::Internal.into()),
+            (Ok(size), Some(outcome)) => outcome.map(|outcome| Done { outcome, size }),
+        };
+        // Whoever asked may be gone; what was decided is stored all the same.
+        drop(self.reply.send(told));
+    }
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Observe(Vec<LastUse>),
+    Stop,
+}
+
+/// The door to the writer.
+#[derive(Clone)]
+pub struct Writer {
+    queue: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+/// What the writer tells about itself.
+#[derive(Default)]
+pub struct Shared {
+    /// No room: only what takes authority away is accepted.
+    pub full: AtomicBool,
+    /// Commits since the start.
+    pub commits: AtomicU64,
+    /// Events since the start.
+    pub events: AtomicU64,
+    /// Batches of observations kept since the start.
+    pub observations: AtomicU64,
+}
+
+impl Writer {
+    /// Submits a command and waits until it is durable.
+    ///
+    /// # Errors
+    /// The rule's [`Blame`]; [`Refusal::Busy`] when the queue is full; [`Refusal::StoreFull`] when the disk is;
+    /// [`Refusal::OutcomeUnknown`] when the writer ended meanwhile.
+    pub async fn submit<T, F>(&self, purpose: Purpose, rule: F) -> Result<Done<T>, Blame>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Facts<'_>) -> Ruling<T> + Send + 'static,
+    {
+        if purpose == Purpose::Grow && self.shared.full.load(Relaxed) {
+            return Err(Refusal::StoreFull.into());
+        }
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let job = Ordered { rule: Some(rule), outcome: None, reply };
+        self.queue.try_send(Message::Job(Box::new(job))).map_err(|error| match error {
+            TrySendError::Full(_) => Refusal::Busy,
+            TrySendError::Disconnected(_) => Refusal::Unavailable,
+        })?;
+        answer.await.map_err(|_| Refusal::OutcomeUnknown)?
+    }
+
+    /// Hands observations over; they may be lost.
+    pub fn observe(&self, uses: Vec<LastUse>) {
+        // A full queue has better things to do.
+        drop(self.queue.try_send(Message::Observe(uses)));
+    }
+
+    /// Ends the writer after what has queued.
+    pub fn stop(&self) {
+        drop(self.queue.send(Message::Stop));
+    }
+
+    /// What the writer tells about itself.
+    #[must_use]
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+/// What the writer works with.
+pub struct Bench {
+    /// The store, which it owns.
+    pub store: Box<dyn Store>,
+    /// The end of the ledger.
+    pub sealer: Sealer,
+    /// Where stored events are published.
+    pub verifier: Arc<Verifier>,
+    /// The keys of tags.
+    pub keyring: Arc<Keyring>,
+    /// Signs checkpoints.
+    pub log_key: SigningKey,
+    /// Tells the time.
+    pub clock: Arc<Clock>,
+    /// Room for revocations on a full disk.
+    pub ballast: Ballast,
+    /// Where the youngest checkpoint is told.
+    pub checkpoint: Arc<arc_swap::ArcSwapOption<String>>,
+    /// Where a copy of the highest size is kept, outside the database.
+    pub high_water: PathBuf,
+}
+
+/// Starts the writer's thread.
+///
+/// # Errors
+/// If the system gives no thread.
+pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
+    let (queue, inbox) = sync_channel(QUEUE_MAX);
+    let shared = Arc::new(Shared::default());
+    let writer = Writer { queue, shared: Arc::clone(&shared) };
+    let directory = Directory::clone(&bench.verifier.directory());
+    let mut state = State { bench, shared, directory, signed: 0 };
+    let thread = std::thread::Builder::new().name("writer".into());
+    let thread = thread.spawn(move || state.run(&inbox))?;
+    Ok((writer, thread))
+}
+
+struct State {
+    bench: Bench,
+    shared: Arc<Shared>,
+    directory: Directory,
+    signed: u64,
+}
+
+/// What a batch has come to, before it is stored.
+struct Drafted {
+    directory: Directory,
+    sealer: Sealer,
+    overlay: HashMap<TokenId, (TokenRecord, u64)>,
+    records: Vec<Record>,
+    entries: Vec<(Entry, Row)>,
+    tiles: Vec<Tile>,
+}
+
+impl State {
+    fn run(&mut self, inbox: &Receiver<Message>) {
+        let since = capability::stopwatch();
+        let mut next_checkpoint = Duration::ZERO;
+        loop {
+            let mut jobs: Vec<Box<dyn Job>> = Vec::new();
+            let mut stop = false;
+            match inbox.recv_timeout(CHECKPOINT_EVERY) {
+                Ok(first) => {
+                    stop |= self.take(first, &mut jobs);
+                    while jobs.len() < BATCH_MAX && !stop {
+                        let Ok(message) = inbox.try_recv() else { break };
+                        stop |= self.take(message, &mut jobs);
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => stop = true,
+            }
+            if !jobs.is_empty() {
+                self.batch(jobs);
+            }
+            if since() >= next_checkpoint || stop {
+                next_checkpoint = since() + CHECKPOINT_EVERY;
+                self.sign();
+            }
+            if stop {
+                return;
+            }
+        }
+    }
+
+    fn take(&mut self, message: Message, jobs: &mut Vec<Box<dyn Job>>) -> bool {
+        match message {
+            Message::Job(job) => jobs.push(job),
+            Message::Observe(uses) => {
+                self.shared.observations.fetch_add(1, Relaxed);
+                match self.bench.store.observe(&uses) {
+                    Ok(()) => {}
+                    Err(StoreError::Full) => tracing::warn!("no room for observations"),
+                    Err(error) => fatal(&error),
+                }
+            }
+            Message::Stop => return true,
+        }
+        false
+    }
+
+    fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        let mut draft = Drafted {
+            directory: self.directory.clone(),
+            sealer: self.bench.sealer.clone(),
+            overlay: HashMap::new(),
+            records: Vec::new(),
+            entries: Vec::new(),
+            tiles: Vec::new(),
+        };
+        let now = self.bench.clock.time();
+        for job in &mut jobs {
+            let facts = Facts {
+                directory: &draft.directory,
+                now,
+                verifier: &self.bench.verifier,
+                overlay: &draft.overlay,
+            };
+            let events = job.decide(&facts);
+            if let Err(wrong) = self.draft(&mut draft, events, now) {
+                // The rules and `apply` disagree: nothing of the batch is stored, and nothing of it was seen.
+                tracing::error!(wrong, "a batch was dropped");
+                return finish(jobs, Err(Refusal::Internal));
+            }
+        }
+        if draft.records.is_empty() {
+            return finish(jobs, Ok(self.directory.size()));
+        }
+        let from = self.directory.size();
+        match self.store(&draft, from) {
+            Ok(()) => {}
+            Err(StoreError::Full) => return finish(jobs, Err(Refusal::StoreFull)),
+            Err(error) => fatal(&error),
+        }
+        // From here on the batch is true. A crash here loses only the answers; a retry with the same key finds them.
+        self.shared.commits.fetch_add(1, Relaxed);
+        let count = u64::try_from(draft.records.len()).unwrap_or_default();
+        self.shared.events.fetch_add(count, Relaxed);
+        self.directory = draft.directory;
+        self.bench.sealer = draft.sealer;
+        if let Err(error) =
+            self.bench.verifier.publish(self.directory.clone(), from, &draft.records)
+        {
+            fatal(&error);
+        }
+        finish(jobs, Ok(self.directory.size()));
+    }
+
+    fn draft(&self, draft: &mut Drafted, events: Events, now: Time) -> Result<(), &'static str> {
+        let (tenant, actor, request, mut words, events) = events;
+        for event in events {
+            let aside = words.take().map(|words| Aside { salt: capability::draw(), words });
+            let record = Record {
+                version: RECORD_VERSION,
+                tenant,
+                at: now,
+                actor,
+                request,
+                aside: aside.as_ref().map(|a| aside_hash(&a.salt, &a.words)),
+                event,
+            };
+            let key = self.bench.keyring.tag_key(tenant).ok_or("a tenant has no tag key")?;
+            let about_sequence = self.sequence(draft, &record);
+            let seal = Seal {
+                key: &key,
+                tenant_sequence: draft.directory.tenant_events(tenant) + 1,
+                about_sequence,
+                salt: capability::draw(),
+            };
+            let entry = draft.sealer.seal(&record, &seal, aside, &mut draft.tiles);
+            let entry = entry.map_err(|_| "a record is too large")?;
+            draft.directory.apply(entry.index, &record).map_err(|e| e.0)?;
+            let token = self.overlaid(draft, entry.index, &record, about_sequence)?;
+            let row = Row::after(tenant, &record.event, token.as_ref(), &draft.directory);
+            draft.entries.push((entry, row));
+            draft.records.push(record);
+        }
+        Ok(())
+    }
+
+    fn sequence(&self, draft: &Drafted, record: &Record) -> u64 {
+        match record.event.token() {
+            None => draft.directory.sequence(&record.event.about(record.tenant)),
+            Some(id) => match draft.overlay.get(&id) {
+                Some((_, sequence)) => *sequence,
+                None if matches!(record.event, jeton_core::event::Event::TokenIssued { .. }) => 0,
+                None => self.bench.verifier.with_index(|index| index.sequence(id)),
+            },
+        }
+    }
+
+    fn overlaid(
+        &self,
+        draft: &mut Drafted,
+        index: u64,
+        record: &Record,
+        sequence: u64,
+    ) -> Result<Option<TokenRecord>, &'static str> {
+        let Some(id) = record.event.token() else { return Ok(None) };
+        let token = match TokenRecord::issued(index, record.tenant, &record.event) {
+            Some(token) => token,
+            None => {
+                let known = draft.overlay.get(&id).map(|(token, _)| token.clone());
+                let known = known.or_else(|| {
+                    self.bench.verifier.with_index(|i| i.record(id, &draft.directory))
+                });
+                let mut token = known.ok_or("no such token")?;
+                token.apply(record.at, &record.event).map_err(|e| e.0)?;
+                token
+            }
+        };
+        draft.overlay.insert(id, (token.clone(), sequence + 1));
+        Ok(Some(token))
+    }
+
+    fn store(&mut self, draft: &Drafted, from: u64) -> Result<(), StoreError> {
+        let id = capability::draw();
+        let frontier = draft.sealer.frontier();
+        let batch = Batch {
+            id,
+            from,
+            entries: &draft.entries,
+            tiles: &draft.tiles,
+            frontier: &frontier,
+        };
+        match self.bench.store.append(&batch) {
+            Err(StoreError::Full) if self.bench.ballast.release() => {
+                // The ballast's room is for revocations; this one batch may use it whatever is in it.
+                tracing::error!("the disk is full: the ballast is released, and issuing stops");
+                self.shared.full.store(true, Relaxed);
+                self.bench.store.append(&batch)
+            }
+            other => other,
+        }
+    }
+
+    fn sign(&mut self) {
+        let size = self.directory.size();
+        if size == self.signed || size == 0 {
+            return;
+        }
+        let key = &self.bench.log_key;
+        let checkpoint = Checkpoint::new(key.name(), size, self.bench.sealer.root());
+        let note = match checkpoint.and_then(|c| c.sign(key)) {
+            Ok(note) => note,
+            Err(error) => return tracing::error!(%error, "a checkpoint was not signed"),
+        };
+        // The head is committed, so the signature can never name what a power cut takes away.
+        match self.bench.store.keep_checkpoint(size, &note) {
+            Ok(()) => {}
+            Err(StoreError::Full) => return tracing::warn!("no room for a checkpoint"),
+            Err(error) => fatal(&error),
+        }
+        self.signed = size;
+        self.bench.checkpoint.store(Some(Arc::new(note)));
+    }
+}
+
+fn finish(jobs: Vec<Box<dyn Job>>, stored: Result<u64, Refusal>) {
+    for job in jobs {
+        job.finish(stored);
+    }
+}
+
+/// What the disk holds is not known any more, or memory is not what it holds: only a new start can tell.
+fn fatal(error: &(dyn core::error::Error + 'static)) -> ! {
+    let cause = error.source().map(ToString::to_string);
+    tracing::error!(%error, cause, "the writer cannot go on: the process ends and must start anew");
+    std::process::abort();
+}
