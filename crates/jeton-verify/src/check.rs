@@ -6,7 +6,7 @@ use arc_swap::{ArcSwap, Guard};
 use crossbeam_utils::sync::ShardedLock;
 use jeton_core::{
     check::{
-        judge::{Facts, Held, Refused, judge},
+        judge::{self, Facts, Held, Refused, judge},
         question::Question,
     },
     directory::{Directory, Inapplicable},
@@ -180,6 +180,46 @@ impl Verifier {
                 index.record_of(&previous.digest(&token), &directory)
             });
             found.filter(|r| r.tenant == own.tenant).ok_or(Refusal::TokenUnknown)
+        })
+    }
+
+    /// A token that works now, for its holder: judged as far as no API and no scope is asked for.
+    ///
+    /// # Errors
+    /// [`Denied`], with the exact reason for whoever proved possession.
+    pub fn holder(
+        &self,
+        text: &str,
+        address: Option<core::net::IpAddr>,
+        now: Now,
+    ) -> Result<TokenRecord, Denied> {
+        let record = self.find(text)?;
+        let directory = self.directory.load();
+        let lost = Denied::from(Refusal::TokenUnknown);
+        let tenant = directory.tenant(record.tenant).ok_or(lost)?;
+        let owner = directory.subject(record.tenant, record.subject).ok_or(lost)?;
+        let mut token = record.held();
+        token.replaced_until = self.replaced_until(text);
+        let facts = Facts { token, tenant, owner, directory: &directory };
+        let denied = |refused| Denied { refused, token: Some(record.id), limit: None };
+        judge::alive(&facts, now.time).map_err(denied)?;
+        let networks = &record.terms.permit.conditions.networks;
+        let there = |a| networks.iter().any(|n| n.contains(a));
+        if !networks.is_empty() && !address.is_some_and(there) {
+            return Err(denied(Refusal::AddressRefused.into()));
+        }
+        Ok(record)
+    }
+
+    /// Until when a presented secret is good, if it was replaced.
+    fn replaced_until(&self, text: &str) -> Option<Time> {
+        let token = TokenText::parse(text).ok()?;
+        let peppers = self.peppers.load();
+        let own = peppers.get(&token.prefix().as_u64())?;
+        let keys = core::iter::once(&own.current).chain(&own.previous);
+        self.with_index(|index| {
+            let position = keys.map(|(_, p)| p.digest(&token)).find_map(|d| index.find(&d))?;
+            index.slot(position)?.leads_to().map(|(_, until)| until)
         })
     }
 

@@ -3,6 +3,9 @@
 //! Read `ARCHITECTURE.md` at the root of the repository first.
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod capability;
+pub mod http;
 pub mod net;
 pub mod node;
+pub mod refusal_pages;

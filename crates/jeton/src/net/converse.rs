@@ -205,7 +205,8 @@ where
     let begun = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let exchange = begun.begin();
-        let closes = must_close(&request);
+        // HTTP/1.0 is never kept alive: two messages of it are told apart by custom, not by rule.
+        let closes = request.version() < Version::HTTP_11;
         let answer = service.call(request);
         async move {
             let Ok(mut response) = answer.await;
@@ -242,17 +243,6 @@ where
         }
         Ending::Broken(cause) => tracing::debug!(id, cause, "a connection broke off"),
     }
-}
-
-/// May nothing that follows this request on its connection be read as another one?
-///
-/// HTTP/1.0 has no reliable framing for it. Where `Transfer-Encoding` was sent, hyper drops a
-/// `Content-Length` beside it, and with it the evidence that a proxy may have read another end.
-fn must_close(request: &Request<Incoming>) -> bool {
-    let version = request.version();
-    version < Version::HTTP_11
-        || (version == Version::HTTP_11
-            && request.headers().contains_key(header::TRANSFER_ENCODING))
 }
 
 enum Ending {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use rustls::pki_types::UnixTime;
@@ -87,7 +87,7 @@ fn ensure(dir: &TempDir, names: &[&str]) -> LocalCa {
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
 /// A server that answers with who asked and how. It holds requests to `/slow` until released, answers
-/// `/large` with more than the client reads, and falls over `/panic`.
+/// `/large` with more than the client reads, reads the body for `/read`, and falls over `/panic`.
 pub(super) struct Running {
     pub(super) address: Option<SocketAddr>,
     pub(super) stats: Arc<ConnStats>,
@@ -118,11 +118,15 @@ impl Running {
                     info.server_name
                 );
                 Box::pin(async move {
-                    if request.uri().path() == "/slow" {
+                    let (head, body) = request.into_parts();
+                    if head.uri.path() == "/read" {
+                        body.collect().await.ok();
+                    }
+                    if head.uri.path() == "/slow" {
                         entered.send_modify(|count| *count += 1);
                         released.wait_for(|released| *released).await.ok();
                     }
-                    let answer = match request.uri().path() {
+                    let answer = match head.uri.path() {
                         "/large" => Bytes::from(vec![b'x'; ANSWER_BYTES_MAX + 1]),
                         "/panic" => panic!("asked to"),
                         _ => Bytes::from(said),

@@ -36,6 +36,8 @@ mod fixture;
 #[cfg(test)]
 mod serve_tests;
 #[cfg(test)]
+mod timing_tests;
+#[cfg(test)]
 mod tls_tests;
 
 pub use ca::{LocalCa, ensure_local_ca};

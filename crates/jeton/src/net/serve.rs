@@ -105,9 +105,9 @@ impl Server {
     /// Serves every listener until `stop` is true or its sender is gone, then drains.
     ///
     /// `make` is called once per connection. The service answers each request; it must bound what
-    /// it reads of a body in size and time. One thing is added to its answers: an HTTP/1 connection
-    /// that spoke HTTP/1.0, or sent `Transfer-Encoding`, is closed after the answer, so that no
-    /// second message can hide in the first (RFC 9112 §6.1, §9.3).
+    /// it reads of a body in size and time. A connection that spoke HTTP/1.0, or sent
+    /// `Content-Length` beside `Transfer-Encoding`, is closed after the answer, so that no second
+    /// message can hide in the first (RFC 9112 §6.1).
     ///
     /// At the stop the listeners are closed first, HTTP/2 peers are told, and requests in flight
     /// are finished until the deadline.

@@ -1,0 +1,404 @@
+//! `POST /v1/check` and its batch: the verdict on a request, asked by the API that received it. Always 200 with the verdict;
+//! another status means that the question itself was refused.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::Request;
+use hyper::body::Incoming;
+use jeton_core::{
+    api::{JETON_API, own},
+    check::question::Question,
+    directory::Directory,
+    id::{ApiId, TenantId},
+    refusal::{Blame, Refusal},
+    scope::ScopeSet,
+};
+use jeton_verify::check::{Denied, Now, Passed};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::order,
+    http::{
+        caller,
+        door::{Answer, Doors, json, problem},
+        error::{Problem, status},
+        extract,
+        view::{Instant, LimitView},
+    },
+    net::ConnInfo,
+};
+
+/// The most questions in one batch.
+pub const BATCH_MAX: usize = 1000;
+/// The largest batch, in bytes.
+pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is asked of one request.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckView<'a> {
+    /// The credential that the request carried.
+    #[serde(borrow)]
+    #[schemars(length(max = 4096))]
+    pub token: Cow<'a, str>,
+    /// The API that received it: id, short name or audience.
+    #[serde(borrow)]
+    #[schemars(length(max = 255))]
+    pub api: Cow<'a, str>,
+    /// The scopes that it needs, all of them. Without, the API's routes say, by method and path; without routes, any right
+    /// at the API will do.
+    #[serde(borrow, default)]
+    #[schemars(length(max = 64))]
+    pub scopes: Option<Vec<Cow<'a, str>>>,
+    /// The resource that it touches.
+    #[serde(borrow, default)]
+    #[schemars(length(max = 512))]
+    pub resource: Option<Cow<'a, str>>,
+    /// The client's address.
+    #[serde(default)]
+    pub address: Option<IpAddr>,
+    /// Its method.
+    #[serde(borrow, default)]
+    #[schemars(length(max = 16))]
+    pub method: Option<Cow<'a, str>>,
+    /// Its path.
+    #[serde(borrow, default)]
+    #[schemars(length(max = 4096))]
+    pub path: Option<Cow<'a, str>>,
+}
+
+/// Many questions.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BatchView<'a> {
+    /// At most 1,000.
+    #[serde(borrow)]
+    #[schemars(length(max = 1000))]
+    pub checks: Vec<CheckView<'a>>,
+}
+
+/// A verdict. The words are those of the token's holder only where possession was proved.
+#[derive(Serialize, JsonSchema)]
+pub struct VerdictView<'a> {
+    /// Whether the request may go on.
+    pub allowed: bool,
+    /// The refusal's stable code.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<&'a str>,
+    /// One sentence on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<&'a str>,
+    /// The status that the API should answer with: 401, 403 or 429.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
+    /// The token's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// What it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<&'a str>,
+    /// To whom it belongs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// `user` or `application`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_kind: Option<&'a str>,
+    /// All that it can do at the API on this resource.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<&'a str>>,
+    /// When it ends; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Instant>,
+    /// The presented secret was replaced, and ends then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replaced_until: Option<Instant>,
+    /// The scopes that are missing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<&'a str>>,
+    /// Since when it is refused, or from when on it is good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Instant>,
+    /// The reason of a revocation or suspension.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// Its limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<LimitView>,
+    /// How many uses are left right now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u32>,
+    /// How many seconds until the limit admits one more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_s: Option<u64>,
+    /// How much of the ledger the verdict rests on.
+    pub ledger_size: u64,
+}
+
+/// Many verdicts, in the order of the questions.
+#[derive(Serialize, JsonSchema)]
+pub struct VerdictsView<'a> {
+    /// One for each question.
+    pub results: Vec<VerdictView<'a>>,
+}
+
+struct Asker {
+    tenant: TenantId,
+    now: Now,
+}
+
+/// Answers one question.
+pub async fn one(doors: &Doors, conn: &ConnInfo, request: Request<Incoming>) -> Answer {
+    match one_inner(doors, conn, request).await {
+        Ok(body) => json(http::StatusCode::OK, body),
+        Err(refused) => problem(refused),
+    }
+}
+
+async fn one_inner(
+    doors: &Doors,
+    conn: &ConnInfo,
+    request: Request<Incoming>,
+) -> Result<Vec<u8>, Problem> {
+    let (parts, body) = request.into_parts();
+    let asker = admit(doors, conn, &parts)?;
+    let bytes = extract::read_body(body, extract::BODY_BYTES_MAX).await?;
+    let view: CheckView<'_> = match serde_json::from_slice(&bytes) {
+        Ok(view) => view,
+        Err(_) => return Err(unreadable::<Shape>(&bytes)),
+    };
+    let directory = doors.node.verifier.directory();
+    let question = question(&directory, asker.tenant, &view, "")?;
+    let checked = doors.node.verifier.check(&view.token, &question, asker.now);
+    tell(doors, &checked, asker.now, view.address);
+    let verdict = verdict(&directory, &question, &checked);
+    let mut out = Vec::with_capacity(384);
+    serde_json::to_writer(&mut out, &verdict).map_err(|_| Problem::of(Refusal::Internal))?;
+    Ok(out)
+}
+
+/// Answers many.
+pub async fn batch(doors: &Doors, conn: &ConnInfo, request: Request<Incoming>) -> Answer {
+    match batch_inner(doors, conn, request).await {
+        Ok(body) => json(http::StatusCode::OK, body),
+        Err(refused) => problem(refused),
+    }
+}
+
+async fn batch_inner(
+    doors: &Doors,
+    conn: &ConnInfo,
+    request: Request<Incoming>,
+) -> Result<Vec<u8>, Problem> {
+    let (parts, body) = request.into_parts();
+    let asker = admit(doors, conn, &parts)?;
+    let bytes = extract::read_body(body, BATCH_BYTES_MAX).await?;
+    let view: BatchView<'_> = match serde_json::from_slice(&bytes) {
+        Ok(view) => view,
+        Err(_) => return Err(unreadable::<Shapes>(&bytes)),
+    };
+    if view.checks.len() > BATCH_MAX {
+        return Err(Blame::field(Refusal::TooMany, "checks", "at most 1000 in a batch").into());
+    }
+    let directory = doors.node.verifier.directory();
+    let asked: Result<Vec<(&str, Question<'_>)>, Problem> = view
+        .checks
+        .iter()
+        .enumerate()
+        .map(|(at, check)| {
+            let field = format!("checks[{at}].");
+            Ok((&*check.token, question(&directory, asker.tenant, check, &field)?))
+        })
+        .collect();
+    let asked = asked?;
+    let mut results = Vec::with_capacity(asked.len());
+    doors.node.verifier.check_batch(&asked, asker.now, |at, checked| {
+        if let Some((check, (_, question))) = view.checks.get(at).zip(asked.get(at)) {
+            tell(doors, &checked, asker.now, check.address);
+            results.push(verdict(&directory, question, &checked));
+        }
+    });
+    serde_json::to_vec(&VerdictsView { results }).map_err(|_| Refusal::Internal.into())
+}
+
+/// Who asks must hold `jeton:check`.
+fn admit(doors: &Doors, conn: &ConnInfo, parts: &http::request::Parts) -> Result<Asker, Problem> {
+    let json = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| {
+        v.as_bytes().get(..16).is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
+    });
+    let text = extract::credential(&parts.headers)?;
+    let tenant = caller::tenant_of(doors, &text)?;
+    let address = extract::client_address(&conn.peer, &parts.headers, &doors.trusted);
+    let question = Question {
+        tenant,
+        api: JETON_API,
+        needed: ScopeSet::one(own::CHECK),
+        resource: None,
+        address,
+        method: Some("POST"),
+        path: Some(parts.uri.path()),
+    };
+    let now = doors.node.clock.now();
+    let passed = doors.node.verifier.check(&text, &question, now).map_err(|denied| {
+        let catalogue = jeton_core::api::own_catalogue();
+        let missing = catalogue.names(&denied.refused.missing).map(str::to_owned).collect();
+        Problem::denied(&denied, missing)
+    })?;
+    doors.observer.used(&passed, now.time, address);
+    if !json {
+        return Err(Refusal::MediaTypeRefused.into());
+    }
+    doors.node_at_least(&parts.headers)?;
+    Ok(Asker { tenant, now })
+}
+
+fn tell(
+    doors: &Doors,
+    checked: &Result<Passed, Denied>,
+    now: Now,
+    address: Option<IpAddr>,
+) {
+    doors.metrics.check(checked.as_ref().err().map(|d| d.refused.refusal));
+    if let Ok(passed) = checked {
+        doors.observer.used(passed, now.time, address);
+    }
+}
+
+/// The question that a view asks.
+fn question<'a>(
+    directory: &Directory,
+    tenant: TenantId,
+    view: &'a CheckView<'_>,
+    field: &str,
+) -> Result<Question<'a>, Problem> {
+    let api = order::api(directory, tenant, &view.api, &format!("{field}api"));
+    let api = api.map_err(|blame| Blame { refusal: Refusal::FieldInvalid, ..blame })?;
+    let needed = match &view.scopes {
+        Some(names) => order::scopes(directory, (tenant, api), names, &format!("{field}scopes"))?,
+        None => by_route(directory, (tenant, api), view, field)?,
+    };
+    Ok(Question {
+        tenant,
+        api,
+        needed,
+        resource: view.resource.as_deref(),
+        address: view.address,
+        method: view.method.as_deref(),
+        path: view.path.as_deref(),
+    })
+}
+
+fn by_route(
+    directory: &Directory,
+    (tenant, api): (TenantId, ApiId),
+    view: &CheckView<'_>,
+    field: &str,
+) -> Result<ScopeSet, Problem> {
+    let routes = directory.api(tenant, api).filter(|a| !a.routes.is_empty());
+    match (routes, &view.method, &view.path) {
+        (Some(api), Some(method), Some(path)) => {
+            let path = path.split('?').next().unwrap_or_default();
+            api.route(method, path).ok_or_else(|| {
+                let rule = "no route of the API serves this method and path";
+                Blame::field(Refusal::FieldInvalid, format!("{field}path"), rule).into()
+            })
+        }
+        _ => Ok(ScopeSet::EMPTY),
+    }
+}
+
+/// The verdict in words.
+fn verdict<'a>(
+    directory: &'a Directory,
+    question: &'a Question<'_>,
+    checked: &Result<Passed, Denied>,
+) -> VerdictView<'a> {
+    let catalogue = directory.catalogue(question.tenant, question.api);
+    let names = |set: ScopeSet| -> Vec<&'a str> {
+        catalogue.map(|c| set.iter().filter_map(|n| c.name(n)).collect()).unwrap_or_default()
+    };
+    let empty = VerdictView {
+        allowed: false,
+        code: None,
+        message: None,
+        status: None,
+        token: None,
+        class: None,
+        subject: None,
+        subject_kind: None,
+        scopes: None,
+        expires_at: None,
+        replaced_until: None,
+        missing: None,
+        at: None,
+        reason: None,
+        limit: None,
+        remaining: None,
+        retry_after_s: None,
+        ledger_size: directory.size(),
+    };
+    match checked {
+        Ok(passed) => VerdictView {
+            allowed: true,
+            token: Some(passed.token.to_string()),
+            class: Some(passed.class.as_str()),
+            subject: Some(passed.subject.to_string()),
+            subject_kind: Some(passed.subject.kind()),
+            scopes: Some(names(passed.scopes)),
+            expires_at: passed.expires.map(Instant),
+            replaced_until: passed.replaced_until.map(Instant),
+            limit: passed.limit.map(|(limit, _)| LimitView::of(limit)),
+            remaining: passed.limit.map(|(_, left)| left),
+            ..empty
+        },
+        Err(denied) => {
+            let refused = &denied.refused;
+            let outward = refused.refusal.outward();
+            let limited = refused.refusal == Refusal::LimitExceeded;
+            VerdictView {
+                code: Some(outward.code()),
+                message: Some(outward.sentence()),
+                status: Some(status(outward).as_u16()),
+                token: denied.token.map(|t| t.to_string()),
+                missing: (!refused.missing.is_empty()).then(|| names(refused.missing)),
+                at: refused.at.map(Instant),
+                reason: refused.reason.map(jeton_core::token::record::Reason::as_str),
+                limit: denied.limit.map(LimitView::of),
+                retry_after_s: limited.then(|| refused.retry_us.div_ceil(1_000_000).max(1)),
+                ..empty
+            }
+        }
+    }
+}
+
+/// The clear error for a body that was not readable: read again, slowly, for its words.
+fn unreadable<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Problem {
+    let again = extract::read_json::<T>(bytes);
+    again.err().map_or_else(|| Refusal::BodyInvalid.into(), Into::into)
+}
+
+/// A question's shape, owned: only for its errors.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read for its errors alone")]
+struct Shape {
+    token: String,
+    api: String,
+    #[serde(default)]
+    scopes: Option<Vec<String>>,
+    #[serde(default)]
+    resource: Option<String>,
+    #[serde(default)]
+    address: Option<IpAddr>,
+    #[serde(default)]
+    method: Option<String>,
+    #[serde(default)]
+    path: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "read for its errors alone")]
+struct Shapes {
+    checks: Vec<Shape>,
+}

@@ -1,0 +1,228 @@
+//! The service behind every listener: the hot ways first, by hand, then the router of the management API.
+
+use std::{
+    convert::Infallible,
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+use axum::{Router, body::Body};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use ipnet::IpNet;
+use jeton_core::refusal::Refusal;
+use tower::ServiceExt as _;
+
+use crate::{
+    capability,
+    http::{
+        caller::Arrival,
+        check,
+        error::{Problem, ProblemView},
+        extract, forward,
+        metrics::Metrics,
+        setup::Setup,
+        tokens::Replays,
+    },
+    net::ConnInfo,
+    node::{observe::Observer, start::Node},
+};
+
+/// Everything that the doors share.
+pub struct Doors {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Where checks tell what they saw.
+    pub observer: Observer,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Proxies whose word on addresses counts, and who may ask at the forward-auth door.
+    pub trusted: Vec<IpNet>,
+    /// The setup secret, while there is one.
+    pub setup: Setup,
+    /// Answers of the last minutes, to repeat to whoever lost them.
+    pub replays: Replays,
+    /// The node no longer takes new requests.
+    pub stopping: std::sync::atomic::AtomicBool,
+    /// Connection counters.
+    pub conns: Arc<crate::net::ConnStats>,
+}
+
+impl Doors {
+    /// `Jeton-At-Least: N`: this node must have seen so much of the ledger.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerBehind`] if it has not; [`Refusal::FieldInvalid`] for what is not a number.
+    pub fn node_at_least(&self, headers: &HeaderMap) -> Result<(), Problem> {
+        let Some(value) = headers.get("jeton-at-least") else { return Ok(()) };
+        let wanted: Option<u64> = value.to_str().ok().and_then(|t| t.parse().ok());
+        match wanted {
+            None => Err(jeton_core::refusal::Blame::field(
+                Refusal::FieldInvalid,
+                "Jeton-At-Least",
+                "a ledger size: a whole number",
+            )
+            .into()),
+            Some(size) if size > self.node.verifier.size() => Err(Refusal::LedgerBehind.into()),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+/// The body of an answer: prepared bytes, or whatever the router made.
+pub type AnswerBody = Either<Full<Bytes>, Body>;
+/// An answer.
+pub type Answer = Response<AnswerBody>;
+
+/// A service for one connection.
+pub struct Door {
+    doors: Arc<Doors>,
+    router: Router,
+    conn: Arc<ConnInfo>,
+}
+
+impl Door {
+    /// The service of a connection.
+    #[must_use]
+    pub fn new(doors: Arc<Doors>, router: Router, conn: Arc<ConnInfo>) -> Self {
+        Self { doors, router, conn }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for Door {
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let (doors, conn) = (Arc::clone(&self.doors), Arc::clone(&self.conn));
+        let path = request.uri().path();
+        if path == "/v1/check" && request.method() == Method::POST {
+            return Box::pin(async move { Ok(check::one(&doors, &conn, request).await) });
+        }
+        if path == "/v1/check/batch" && request.method() == Method::POST {
+            return Box::pin(async move { Ok(check::batch(&doors, &conn, request).await) });
+        }
+        if path == "/check" || path == "/check/nginx" {
+            return Box::pin(async move { Ok(forward::answer(&doors, &conn, &request)) });
+        }
+        let router = self.router.clone();
+        Box::pin(async move { Ok(routed(&doors, conn, router, request).await) })
+    }
+}
+
+async fn routed(
+    doors: &Doors,
+    conn: Arc<ConnInfo>,
+    router: Router,
+    mut request: Request<Incoming>,
+) -> Answer {
+    let since = capability::stopwatch();
+    let arrival = arrival(doors, conn, request.headers());
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let smuggled = underscored(request.headers());
+    request.extensions_mut().insert(arrival.clone());
+    let response = if smuggled {
+        axum::response::IntoResponse::into_response(Problem::of(Refusal::CredentialAmbiguous))
+    } else {
+        let answered = router.oneshot(request.map(Body::new)).await;
+        answered.unwrap_or_else(|never| match never {})
+    };
+    let (mut parts, body) = response.into_parts();
+    let problem = parts.extensions.remove::<Box<ProblemView>>();
+    let code = problem.as_ref().map(|p| p.code.clone());
+    let body = match problem {
+        None => Either::Right(body),
+        Some(mut view) => {
+            view.request_id = Some(arrival.request_id.clone());
+            Either::Left(Full::from(serde_json::to_vec(&view).unwrap_or_default()))
+        }
+    };
+    if let Ok(id) = HeaderValue::from_str(&arrival.request_id) {
+        parts.headers.insert("jeton-request-id", id);
+    }
+    guard(&mut parts.headers);
+    let status = parts.status.as_u16();
+    doors.metrics.request(status, since());
+    tracing::info!(
+        request_id = arrival.request_id,
+        method = %method,
+        path,
+        status,
+        code,
+        took_us = u64::try_from(since().as_micros()).unwrap_or(0),
+        "request"
+    );
+    Response::from_parts(parts, body)
+}
+
+/// A header that some proxies turn into another: `x_api_key` for `x-api-key`. Nobody sends it in good faith.
+fn underscored(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        name.contains('_')
+            && matches!(name.replace('_', "-").as_str(), "x-api-key" | "x-forwarded-for" | "x-forwarded-uri"
+                | "x-forwarded-method" | "x-forwarded-host" | "jeton-subject")
+    })
+}
+
+/// Headers that every answer carries.
+fn guard(headers: &mut HeaderMap) {
+    let nosniff = HeaderValue::from_static("nosniff");
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    let own = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(own);
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+}
+
+/// What the door knows of a request.
+#[must_use]
+pub fn arrival(doors: &Doors, conn: Arc<ConnInfo>, headers: &HeaderMap) -> Arrival {
+    let address = extract::client_address(&conn.peer, headers, &doors.trusted);
+    Arrival { request_id: request_id(), address, conn }
+}
+
+/// An id for a request: unique in the deployment, and of no meaning.
+#[must_use]
+pub fn request_id() -> String {
+    static PROCESS: OnceLock<[u8; 8]> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let process = PROCESS.get_or_init(capability::draw);
+    let n = NEXT.fetch_add(1, Relaxed);
+    format!("req_{}{n:06x}", data_encoding::HEXLOWER.encode(process))
+}
+
+/// A prepared answer in JSON.
+#[must_use]
+pub fn json(status: http::StatusCode, body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Either::Left(Full::from(body)));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// A problem as an answer, where the router is not asked.
+#[must_use]
+pub fn problem(problem: Problem) -> Answer {
+    let id = request_id();
+    let response = axum::response::IntoResponse::into_response(problem);
+    let (mut parts, _) = response.into_parts();
+    let view = parts.extensions.remove::<Box<ProblemView>>();
+    let body = view.map(|mut view| {
+        view.request_id = Some(id.clone());
+        serde_json::to_vec(&view).unwrap_or_default()
+    });
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        parts.headers.insert("jeton-request-id", id);
+    }
+    guard(&mut parts.headers);
+    Response::from_parts(parts, Either::Left(Full::from(body.unwrap_or_default())))
+}

@@ -1,0 +1,201 @@
+//! Tenants: found, list, suspend, resume; and the peppers of each. For the operator alone.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use jeton_core::{
+    directory::Tenant,
+    founding,
+    id::TenantId,
+    refusal::{Blame, Refusal},
+    subject::Standing,
+    token::text::Prefix,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::{Words, authority, found},
+    http::{
+        caller::{Caller, KeysWrite, TenantsRead, TenantsWrite},
+        error::Problem,
+        extract::{Order, PathId},
+        routes::Reply,
+        setup::AdminView,
+        users::{StandingOrder, standing},
+        view::{Instant, Page, words_bounded},
+    },
+    node::{
+        keyring::KeyringError,
+        start::Node,
+        writer::{Purpose, Ruling},
+    },
+};
+
+/// An order for a tenant.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TenantOrder {
+    /// The first part of its tokens, unique in the deployment.
+    #[schemars(regex(pattern = "^[a-z][a-z0-9]{1,7}$"))]
+    pub prefix: String,
+    /// What it is called.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    pub name: Option<String>,
+}
+
+/// A tenant.
+#[derive(Serialize, JsonSchema)]
+pub struct TenantView {
+    /// Its id.
+    pub id: String,
+    /// The first part of its tokens.
+    pub prefix: String,
+    /// `active` or `suspended`.
+    pub state: String,
+    /// How many events it has had.
+    pub events: u64,
+    /// The numbers of its peppers, oldest first; the last is in force.
+    pub peppers: Vec<u8>,
+    /// When it was founded.
+    pub created_at: Instant,
+}
+
+fn view(node: &Node, tenant: &Tenant) -> TenantView {
+    TenantView {
+        id: tenant.id.to_string(),
+        prefix: tenant.prefix.to_string(),
+        state: standing(tenant.standing).to_owned(),
+        events: tenant.events,
+        peppers: node.keyring.pepper_numbers(tenant.id),
+        created_at: Instant(tenant.id.born()),
+    }
+}
+
+fn shown(node: &Node, id: TenantId) -> Result<TenantView, Problem> {
+    let directory = node.verifier.directory();
+    Ok(view(node, directory.tenant(id).ok_or(Refusal::NotFound)?))
+}
+
+/// Founds a tenant: the answer holds its first credential.
+pub async fn create(
+    caller: Caller<TenantsWrite>,
+    order: Order<TenantOrder>,
+) -> Result<Reply<AdminView>, Problem> {
+    let ctx = caller.ctx();
+    words_bounded(order.value.name.as_deref(), None)?;
+    let prefix = Prefix::parse(order.value.prefix.as_bytes()).ok_or_else(|| {
+        let rule = "2 to 8 of a-z and 0-9, a letter first";
+        Blame::field(Refusal::FieldInvalid, "prefix", rule)
+    })?;
+    let words = Words { name: order.value.name, ..Words::of(&ctx) };
+    let admin = found::tenant(&ctx, prefix, words).await?;
+    Ok(Reply::new(StatusCode::CREATED, AdminView::of(&admin)).at(admin.size))
+}
+
+/// Lists all tenants.
+pub async fn list(caller: Caller<TenantsRead>) -> Result<Reply<Page<TenantView>>, Problem> {
+    let node = &caller.doors().node;
+    let items = node.verifier.directory().tenants().map(|t| view(node, t)).collect();
+    Ok(Reply::new(StatusCode::OK, Page { items, next: None }))
+}
+
+/// Shows a tenant.
+pub async fn get(
+    caller: Caller<TenantsRead>,
+    PathId(id): PathId<TenantId>,
+) -> Result<Reply<TenantView>, Problem> {
+    Ok(Reply::new(StatusCode::OK, shown(&caller.doors().node, id)?))
+}
+
+/// Suspends or resumes a tenant.
+pub async fn set_standing(
+    caller: Caller<TenantsWrite>,
+    PathId(id): PathId<TenantId>,
+    order: Order<StandingOrder>,
+) -> Result<Reply<TenantView>, Problem> {
+    let ctx = caller.ctx();
+    let after = order.value.read()?;
+    if after == Standing::Deleted {
+        let rule = "a tenant can be active or suspended";
+        return Err(Blame::field(Refusal::FieldInvalid, "state", rule).into());
+    }
+    let purpose = if after == Standing::Active { Purpose::Grow } else { Purpose::Reduce };
+    let (operator, words) = (ctx.token, Words::of(&ctx).to_json());
+    let done = ctx.node.writer.submit(purpose, move |facts| match authority(facts, operator) {
+        Err(blame) => Ruling::no(id, blame),
+        Ok(authority) => Ruling {
+            tenant: id,
+            actor: authority.actor(),
+            request: None,
+            words,
+            decision: founding::set_tenant_standing(&authority, id, after, facts.directory),
+        },
+    });
+    let size = done.await?.size;
+    Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id)?).at(size))
+}
+
+/// What shall happen to a tenant's peppers.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PepperOrder {
+    /// `rotate`: a new pepper comes in force, the one before is accepted still. `retire`: the older one goes, if no live token
+    /// needs it.
+    #[schemars(regex(pattern = "^(rotate|retire)$"))]
+    pub action: String,
+    /// Retire although tokens need it: they stop working. The answer without it says how many.
+    #[serde(default)]
+    pub abandon: bool,
+}
+
+/// Rotates or retires a tenant's pepper.
+pub async fn peppers(
+    caller: Caller<KeysWrite>,
+    PathId(id): PathId<TenantId>,
+    order: Order<PepperOrder>,
+) -> Result<Reply<TenantView>, Problem> {
+    let node = Arc::clone(&caller.doors().node);
+    shown(&node, id)?;
+    let keyring = Arc::clone(&node.keyring);
+    let changed = match order.value.action.as_str() {
+        "rotate" => tokio::task::spawn_blocking(move || keyring.rotate_pepper(id)).await,
+        "retire" => {
+            if !order.value.abandon {
+                not_needed(&node, id)?;
+            }
+            tokio::task::spawn_blocking(move || keyring.retire_pepper(id)).await
+        }
+        _ => return Err(Blame::field(Refusal::FieldInvalid, "action", "rotate or retire").into()),
+    };
+    match changed.map_err(|_| Refusal::Internal)? {
+        Ok(_) => {}
+        Err(KeyringError::InUse(rule)) => {
+            let (refusal, field) = (Refusal::StateConflict, Some("action".to_owned()));
+            return Err(Blame { refusal, field, rule: Some(rule) }.into());
+        }
+        Err(error) => {
+            tracing::error!(%error, "a pepper was not changed");
+            return Err(Refusal::Unavailable.into());
+        }
+    }
+    node.refresh_peppers();
+    Ok(Reply::new(StatusCode::OK, shown(&node, id)?))
+}
+
+/// Refuses to retire a pepper under which live tokens were last seen.
+fn not_needed(node: &Node, tenant: TenantId) -> Result<(), Blame> {
+    let numbers = node.keyring.pepper_numbers(tenant);
+    let Some(oldest) = numbers.first().filter(|_| numbers.len() > 1) else { return Ok(()) };
+    let directory = node.verifier.directory();
+    let owns = |slot| directory.subject_at(slot).is_some_and(|s| s.tenant == tenant);
+    let in_use = node.verifier.with_index(|index| index.peppers_in_use(owns));
+    match in_use.get(oldest) {
+        Some(count) => {
+            let rule = format!("{count} live tokens were not used since the rotation; they would stop working");
+            Err(Blame::field(Refusal::StateConflict, "action", rule))
+        }
+        None => Ok(()),
+    }
+}

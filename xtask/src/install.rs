@@ -1,0 +1,187 @@
+//! Brings the programs that tests need, where it can; where it cannot, says what is missing and what that costs.
+//!
+//! Nothing here fails a run: a machine without nginx still proves everything that does not need nginx. What is missing is
+//! passed to the tests by name in `JETON_TEST_MISSING`, and a test that needs it skips itself aloud.
+
+use std::path::{Path, PathBuf};
+
+use crate::run;
+
+/// A program that tests need.
+struct Tool {
+    /// As `JETON_TEST_MISSING` and gates name it.
+    name: &'static str,
+    /// The file that shows that it is there.
+    program: &'static str,
+    /// Debian's packages with it: the first that installs is taken.
+    packages: &'static [&'static str],
+    /// What is not tested without it.
+    without: &'static str,
+}
+
+const TOOLS: &[Tool] = &[
+    Tool {
+        name: "nginx",
+        program: "nginx",
+        packages: &["nginx-light", "nginx"],
+        without: "the tests of forward-auth behind a real nginx",
+    },
+    Tool {
+        name: "xfsprogs",
+        program: "mkfs.xfs",
+        packages: &["xfsprogs"],
+        without: "the power-cut gate",
+    },
+    Tool {
+        name: "openssl",
+        program: "openssl",
+        packages: &["openssl"],
+        without: "the tests that read our certificates with another implementation",
+    },
+    Tool {
+        name: "curl",
+        program: "curl",
+        packages: &["curl"],
+        without: "the tests that follow the guide's commands to the letter",
+    },
+];
+
+/// Not a Debian package: it lives in a virtual environment of our own.
+const SCHEMATHESIS: &str = "schemathesis";
+
+/// Refuses to wait minutes for a network that is not there.
+const APT_PATIENCE: &[&str] = &[
+    "-o",
+    "Acquire::http::Timeout=20",
+    "-o",
+    "Acquire::https::Timeout=20",
+    "-o",
+    "Acquire::Retries=1",
+];
+
+/// What tests find on this machine.
+#[derive(Debug, Default)]
+pub(crate) struct Installed {
+    /// The names of what is missing.
+    pub(crate) missing: Vec<&'static str>,
+}
+
+impl Installed {
+    /// Whether a tool is there.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        !self.missing.contains(&name)
+    }
+}
+
+/// Whether a name is that of a tool.
+#[cfg(test)]
+pub(crate) fn is_known(name: &str) -> bool {
+    name == SCHEMATHESIS || TOOLS.iter().any(|tool| tool.name == name)
+}
+
+/// Installs what is missing and can be had; tells the rest.
+pub(crate) fn install() -> Installed {
+    let absent: Vec<&Tool> = TOOLS.iter().filter(|tool| !present(tool.program)).collect();
+    if !absent.is_empty() {
+        fetch(&absent);
+    }
+    let mut missing = Vec::new();
+    for tool in TOOLS.iter().filter(|tool| !present(tool.program)) {
+        println!("missing: {} ({} will be skipped)", tool.name, tool.without);
+        missing.push(tool.name);
+    }
+    if let Err(why) = schemathesis() {
+        println!(
+            "missing: {SCHEMATHESIS}: {why} (the fuzzing of the API from its own description will be skipped)"
+        );
+        missing.push(SCHEMATHESIS);
+    }
+    if missing.is_empty() {
+        println!("everything that the tests need is there");
+    }
+    Installed { missing }
+}
+
+fn present(program: &str) -> bool {
+    run::program_dirs()
+        .iter()
+        .any(|dir| dir.join(program).is_file())
+}
+
+fn fetch(absent: &[&Tool]) {
+    let names: Vec<&str> = absent.iter().map(|tool| tool.name).collect();
+    if !present("apt-get") {
+        return println!(
+            "{} cannot be installed here: there is no apt-get",
+            names.join(", ")
+        );
+    }
+    let user = run::output(&mut run::command("id", &["-u"]));
+    if user.is_ok_and(|user| user.trim() != "0") {
+        return println!(
+            "{} cannot be installed here: that takes root",
+            names.join(", ")
+        );
+    }
+    let mut updated = false;
+    for tool in absent {
+        if tool.packages.iter().any(|package| apt_install(package)) {
+            continue;
+        }
+        // A bare image has no lists, and an old one has lists of packages that are gone.
+        if !updated {
+            updated = true;
+            apt(&["update"]);
+            tool.packages.iter().any(|package| apt_install(package));
+        }
+    }
+}
+
+fn apt_install(package: &str) -> bool {
+    apt(&["install", "-y", "--no-install-recommends", package])
+}
+
+fn apt(args: &[&str]) -> bool {
+    let mut command = run::command("apt-get", APT_PATIENCE);
+    // Run level 1 keeps Debian from starting the daemons that it installs.
+    command
+        .args(["-q"])
+        .args(args)
+        .env("RUNLEVEL", "1")
+        .env("DEBIAN_FRONTEND", "noninteractive");
+    let done = run::succeed(&mut command);
+    if let Err(error) = &done {
+        println!("{error:#}");
+    }
+    done.is_ok()
+}
+
+/// The programs of the virtual environment.
+pub(crate) fn venv_bin() -> anyhow::Result<PathBuf> {
+    Ok(run::target_dir()?.join("venv").join("bin"))
+}
+
+fn schemathesis() -> anyhow::Result<()> {
+    let bin = venv_bin()?;
+    if bin.join(SCHEMATHESIS).is_file() {
+        return Ok(());
+    }
+    anyhow::ensure!(present("python3"), "there is no python3");
+    let venv = bin
+        .parent()
+        .unwrap_or(Path::new("venv"))
+        .to_string_lossy()
+        .into_owned();
+    run::succeed(&mut run::command("python3", &["-m", "venv", &venv]))?;
+    let pip = bin.join("python3").to_string_lossy().into_owned();
+    let args = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--disable-pip-version-check",
+        "--retries",
+        "1",
+    ];
+    run::succeed(run::command(&pip, &args).args(["--timeout", "20", "schemathesis>=4,<5"]))
+}
