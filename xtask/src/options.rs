@@ -68,10 +68,6 @@ impl Options {
     }
 
     /// The text of an option.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for gates; remove with the first that calls it")
-    )]
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         self.words
             .get(name)

@@ -5,7 +5,9 @@
 
 pub mod app;
 pub mod capability;
+pub mod config;
 pub mod http;
 pub mod net;
 pub mod node;
 pub mod refusal_pages;
+pub mod serve;

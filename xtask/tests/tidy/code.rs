@@ -31,7 +31,7 @@ impl Source {
         }
     }
 
-    /// The lines before `#[cfg(test)] mod …`, which stands last.
+    /// The lines before `#[cfg(test)] mod … {`. Code after that module makes it count like any other: tests stand last.
     pub(crate) fn without_tests(&self) -> &[Piece] {
         self.pieces
             .get(..self.lines_without_tests())
@@ -39,21 +39,40 @@ impl Source {
     }
 
     pub(crate) fn lines_without_tests(&self) -> usize {
-        let is_tests = |pair: &[Piece]| match pair {
-            [head, body] => {
-                let body = body.code.trim();
-                let body = body.strip_prefix("pub(crate) ").unwrap_or(body);
-                head.code.trim() == "#[cfg(test)]"
-                    && body.starts_with("mod ")
-                    && body.ends_with('{')
-            }
-            _ => false,
-        };
-        self.pieces
-            .windows(2)
-            .position(is_tests)
-            .unwrap_or(self.pieces.len())
+        let first = self.pieces.windows(2).position(is_test_module);
+        let last = first.filter(|at| self.pieces.get(*at..).is_some_and(nothing_but_tests));
+        last.unwrap_or(self.pieces.len())
     }
+}
+
+fn is_test_module(pair: &[Piece]) -> bool {
+    let [head, body, ..] = pair else { return false };
+    let body = body.code.trim();
+    let body = body.strip_prefix("pub(crate) ").unwrap_or(body);
+    head.code.trim() == "#[cfg(test)]" && body.starts_with("mod ") && body.contains('{')
+}
+
+fn nothing_but_tests(pieces: &[Piece]) -> bool {
+    let blank = pieces
+        .iter()
+        .take_while(|piece| piece.code.trim().is_empty())
+        .count();
+    let Some(pieces) = pieces.get(blank..).filter(|rest| !rest.is_empty()) else {
+        return true;
+    };
+    // A module ends where a line begins with its brace, or where it began.
+    let one_line = pieces
+        .get(1)
+        .is_some_and(|body| body.code.trim_end().ends_with('}'));
+    let end = if one_line {
+        Some(1)
+    } else {
+        pieces.iter().position(|p| p.code.starts_with('}'))
+    };
+    let after = end
+        .and_then(|end| pieces.get(end + 1..))
+        .unwrap_or_default();
+    is_test_module(pieces) && nothing_but_tests(after)
 }
 
 /// Blanks comments and the insides of string literals; lines stay where they are.
@@ -185,4 +204,8 @@ fn tests_at_the_end_are_known() {
         "#[cfg(test)]\nmod tests;\nfn f() {}\n#[cfg(test)]\nfn g() {}\n",
     );
     assert_eq!(elsewhere.lines_without_tests(), 5);
+    let two = "#[cfg(test)]\nmod a {\n    fn f() {}\n}\n#[cfg(test)]\nmod b { fn g() {} }\n";
+    assert_eq!(Source::read("a.rs", two).lines_without_tests(), 0);
+    let hidden = Source::read("a.rs", "#[cfg(test)]\nmod a {\n}\nfn after() {}\n");
+    assert_eq!(hidden.lines_without_tests(), 4);
 }

@@ -1,6 +1,6 @@
 //! Health, readiness, metrics, and what everybody may know.
 
-use std::{fmt::Write as _, sync::{Arc, atomic::Ordering::Relaxed}};
+use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use axum::{Json, extract::State, response::{IntoResponse, Response}};
 use http::{HeaderValue, StatusCode, header};
@@ -69,9 +69,9 @@ pub async fn token_format(State(doors): State<Arc<Doors>>) -> Json<FormatView> {
     let directory = doors.node.verifier.directory();
     let prefixes: Vec<String> = directory.tenants().map(|t| t.prefix.to_string()).collect();
     let classes: Vec<&str> = Class::ALL.iter().map(|c| c.as_str()).collect();
-    let mut regex = String::from(r"\b(?:");
-    drop(write!(regex, "{})_(?:{})_", prefixes.join("|"), classes.join("|")));
-    drop(write!(regex, r"[0-9A-Za-z]{{{}}}\b", RANDOM_LEN + CHECKSUM_LEN));
+    let (some_prefix, some_class) = (prefixes.join("|"), classes.join("|"));
+    let body = RANDOM_LEN + CHECKSUM_LEN;
+    let regex = format!(r"\b(?:{some_prefix})_(?:{some_class})_[0-9A-Za-z]{{{body}}}\b");
     Json(FormatView {
         version: 1,
         regex,

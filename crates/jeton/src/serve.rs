@@ -1,0 +1,199 @@
+//! A whole authority: node, doors, listeners, and what runs beside them. Started by `serve`, the demo and the tests.
+
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Duration,
+};
+
+use jeton_core::secret::Secret;
+use jeton_store::sqlite::Durability;
+use tokio::sync::watch;
+
+use crate::{
+    capability::Clock,
+    config::Config,
+    http::{
+        door::{Door, Doors},
+        metrics::Metrics,
+        routes,
+        setup::Setup,
+        tokens::Replays,
+    },
+    net::{ConnStats, Limits, Listener, Server, TlsIdentity, ensure_local_ca, server_config},
+    node::{
+        disk::{self, FREE_PERCENT_MIN},
+        observe,
+        start::{self, Node, Place},
+    },
+};
+
+/// A running authority.
+pub struct Running {
+    /// What its doors share.
+    pub doors: Arc<Doors>,
+    /// Where TLS listens.
+    pub address: SocketAddr,
+    /// Where plain HTTP listens, if it does.
+    pub plain_address: Option<SocketAddr>,
+    /// The CA that clients must trust, if it is the local one.
+    pub ca_pem: Option<PathBuf>,
+    /// The setup secret, if nobody has redeemed one, and the file that holds it.
+    pub setup: Option<(Secret, PathBuf)>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
+}
+
+/// Starts everything; returns when requests are taken.
+///
+/// # Errors
+/// In words that say what to do.
+pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Running> {
+    let clock = Arc::new(Clock::start());
+    let place = Place {
+        dir: config.data_dir.clone(),
+        kek: config.kek(),
+        origin: config.origin.clone(),
+        durability,
+        ballast_bytes: disk::BALLAST_BYTES,
+    };
+    let opening = Arc::clone(&clock);
+    let node = tokio::task::spawn_blocking(move || start::start(&place, opening)).await??;
+    let node = Arc::new(node);
+    tracing::info!(
+        events = node.verifier.size(),
+        from_snapshot = node.started.from_snapshot,
+        replayed = node.started.replayed,
+        took_ms = node.started.took_ms,
+        "the ledger is loaded"
+    );
+    let (stop, stopped) = watch::channel(false);
+    let (observer, observing) = observe::start(node.writer.clone(), stopped.clone());
+    let conns = Arc::new(ConnStats::default());
+    let doors = Arc::new(Doors {
+        node: Arc::clone(&node),
+        observer,
+        metrics: Metrics::default(),
+        trusted: config.trusted_proxies.clone(),
+        setup: Setup::default(),
+        replays: Replays::default(),
+        stopping: false.into(),
+        conns: Arc::clone(&conns),
+    });
+    let setup = offer_setup(&doors, config)?;
+    let (listeners, ca_pem, reload) = listeners(config, &clock, &stopped).await?;
+    let address = listeners.first().and_then(Listener::local_address);
+    let address = address.ok_or_else(|| anyhow::anyhow!("the TLS listener has no address"))?;
+    let plain_address = listeners.iter().skip(1).find_map(Listener::local_address);
+    let limits = Limits {
+        connections_max: config.connections_max,
+        connections_per_ip_max: config.connections_per_ip_max,
+        per_ip_exempt: config.trusted_proxies.clone(),
+        ..Limits::default()
+    };
+    let server = Server { limits, stats: conns, drain: Duration::from_secs(config.drain_s) };
+    let router = routes::router(&doors);
+    let served = Arc::clone(&doors);
+    let accepting = tokio::spawn(async move {
+        let make = move |conn| Door::new(Arc::clone(&served), router.clone(), conn);
+        let summary = server.serve(listeners, make, stopped).await;
+        tracing::info!(finished = summary.finished, dropped = summary.dropped, "the doors are closed");
+    });
+    let keeping = tokio::spawn(housekeeping(Arc::clone(&doors), stop.subscribe()));
+    let mut tasks = vec![accepting, keeping, observing];
+    tasks.extend(reload);
+    Ok(Running { doors, address, plain_address, ca_pem, setup, stop, tasks })
+}
+
+/// Offers a setup secret while the deployment has no operator.
+fn offer_setup(doors: &Doors, config: &Config) -> anyhow::Result<Option<(Secret, PathBuf)>> {
+    let directory = doors.node.verifier.directory();
+    let system = directory.system();
+    let operated = system.is_none_or(|s| directory.subjects_after(s, None).next().is_some());
+    let file = config.data_dir.join("setup-secret");
+    if operated {
+        drop(std::fs::remove_file(&file));
+        return Ok(None);
+    }
+    let secret = doors.setup.offer(file.clone(), doors.node.clock.time())?;
+    Ok(Some((secret, file)))
+}
+
+type Opened = (Vec<Listener>, Option<PathBuf>, Option<tokio::task::JoinHandle<()>>);
+
+async fn listeners(
+    config: &Config,
+    clock: &Clock,
+    stopped: &watch::Receiver<bool>,
+) -> anyhow::Result<Opened> {
+    let (cert, key, ca_pem) = match (&config.tls_cert, &config.tls_key) {
+        (Some(cert), Some(key)) => (cert.clone(), key.clone(), None),
+        (None, None) => {
+            let now = i64::from(clock.time().seconds());
+            let dir = config.data_dir.join("tls");
+            let ca = ensure_local_ca(&dir, &config.names, now)?;
+            (ca.server_pem, ca.server_key, Some(ca.ca_pem))
+        }
+        _ => anyhow::bail!("tls_cert and tls_key must be set together"),
+    };
+    let identity = TlsIdentity::load(&cert, &key)?;
+    let reload = identity.spawn_reload(Duration::from_secs(5), stopped.clone());
+    let address: SocketAddr = config.listen.parse()?;
+    let mut listeners = vec![Listener::tls("tls", address, server_config(identity)?).await?];
+    if let Some(path) = &config.unix_socket {
+        let mode = u32::from_str_radix(&config.unix_mode, 8)?;
+        listeners.push(Listener::unix("unix", path, mode).await?);
+    }
+    if !config.plain_listen.is_empty() {
+        listeners.push(Listener::plain("plain", config.plain_listen.parse()?).await?);
+    }
+    Ok((listeners, ca_pem, Some(reload)))
+}
+
+/// Once a second: the clock is slewed, and the disk's room watched.
+async fn housekeeping(doors: Arc<Doors>, mut stop: watch::Receiver<bool>) {
+    let mut tick = tokio::time::interval(Duration::from_secs(1));
+    let ballast = disk::Ballast::at(doors.node.dir.join("ballast"), disk::BALLAST_BYTES);
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stop.changed() => return,
+        }
+        if let Some(difference_ms) = doors.node.clock.slew() {
+            tracing::error!(difference_ms, "wall time has jumped; it is not followed");
+        }
+        watch_room(&doors.node, &ballast);
+    }
+}
+
+fn watch_room(node: &Node, ballast: &disk::Ballast) {
+    let Some((percent, bytes)) = disk::free(&node.dir) else { return };
+    let full = &node.writer.shared().full;
+    let scarce = percent < FREE_PERCENT_MIN && bytes < 20 * disk::BALLAST_BYTES;
+    if scarce && !full.swap(true, Relaxed) {
+        tracing::error!(percent, bytes, "the disk is nearly full: issuing stops, revocation goes on");
+    }
+    // Room came back: take the ballast again first, so that the next shortage finds it.
+    if !scarce && bytes > 2 * disk::BALLAST_BYTES && full.load(Relaxed) && ballast.take() {
+        full.store(false, Relaxed);
+        tracing::info!(percent, "there is room again: issuing goes on");
+    }
+}
+
+impl Running {
+    /// Stops: no new requests, those in flight finish, what queued is stored, a snapshot is kept.
+    pub async fn stop(self) {
+        self.doors.stopping.store(true, Relaxed);
+        self.stop.send_replace(true);
+        for task in self.tasks {
+            if let Err(error) = task.await {
+                tracing::error!(%error, "a task ended badly");
+            }
+        }
+        let node = Arc::clone(&self.doors.node);
+        if let Err(error) = tokio::task::spawn_blocking(move || node.stop()).await {
+            tracing::error!(%error, "the node did not stop well");
+        }
+    }
+}
