@@ -52,7 +52,14 @@ pub fn set_roles(
         if same(&before, &after) && same(&after, &before) {
             return Ok(((), Vec::new()));
         }
-        Ok(((), vec![Event::UserRolesSet { user, before, after }]))
+        Ok((
+            (),
+            vec![Event::UserRolesSet {
+                user,
+                before,
+                after,
+            }],
+        ))
     };
     decide().into()
 }
@@ -64,13 +71,17 @@ fn roles_given(
     directory: &Directory,
 ) -> Result<(), Blame> {
     if after.len() > ROLES_MAX {
-        return Err(Blame::field(Refusal::TooMany, "roles", "at most 32 roles a user"));
+        return Err(Blame::field(
+            Refusal::TooMany,
+            "roles",
+            "at most 32 roles a user",
+        ));
     }
     for (at, id) in after.iter().enumerate() {
         let field = format!("roles[{at}]");
-        let role = directory.role(authority.tenant(), *id).ok_or_else(|| {
-            Blame::field(Refusal::NotFound, &field, "no such role in the tenant")
-        })?;
+        let role = directory
+            .role(authority.tenant(), *id)
+            .ok_or_else(|| Blame::field(Refusal::NotFound, &field, "no such role in the tenant"))?;
         if !before.contains(id) {
             authority.attenuate(role.permit.clone(), &field)?;
         }
@@ -90,7 +101,14 @@ pub fn create_app(
         authorised(authority)?;
         sponsor_present(authority, sponsor, directory)?;
         let permit = authority.attenuate(permit, "scopes")?.into_permit();
-        Ok((app, vec![Event::AppCreated { app, sponsor: Some(sponsor), permit }]))
+        Ok((
+            app,
+            vec![Event::AppCreated {
+                app,
+                sponsor: Some(sponsor),
+                permit,
+            }],
+        ))
     };
     decide().into()
 }
@@ -138,9 +156,11 @@ fn sponsor_present(
     let found = directory.subject(authority.tenant(), SubjectId::User(sponsor));
     match found.map(|s| s.standing) {
         Some(Standing::Active) => Ok(()),
-        Some(Standing::Suspended | Standing::Deleted) | None => {
-            Err(Blame::field(Refusal::NotFound, "sponsor", "must be an active user of the tenant"))
-        }
+        Some(Standing::Suspended | Standing::Deleted) | None => Err(Blame::field(
+            Refusal::NotFound,
+            "sponsor",
+            "must be an active user of the tenant",
+        )),
     }
 }
 
@@ -153,7 +173,9 @@ pub fn set_standing(
 ) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
-        let subject = directory.subject(authority.tenant(), id).ok_or(Refusal::NotFound)?;
+        let subject = directory
+            .subject(authority.tenant(), id)
+            .ok_or(Refusal::NotFound)?;
         let before = subject.standing;
         match (before, after) {
             (a, b) if a == b => Ok(((), Vec::new())),
@@ -162,7 +184,14 @@ pub fn set_standing(
                 field: None,
                 rule: Some("the subject was deleted".into()),
             }),
-            _ => Ok(((), vec![Event::SubjectStanding { subject: id, before, after }])),
+            _ => Ok((
+                (),
+                vec![Event::SubjectStanding {
+                    subject: id,
+                    before,
+                    after,
+                }],
+            )),
         }
     };
     decide().into()
@@ -172,12 +201,18 @@ pub fn set_standing(
 pub fn rename(authority: &Authority, id: SubjectId, directory: &Directory) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
-        directory.subject(authority.tenant(), id).ok_or(Refusal::NotFound)?;
+        directory
+            .subject(authority.tenant(), id)
+            .ok_or(Refusal::NotFound)?;
         Ok(((), vec![Event::Renamed { about: *id.bytes() }]))
     };
     decide().into()
 }
 
 fn authorised(authority: &Authority) -> Result<(), Blame> {
-    if authority.holds(own::SUBJECTS_WRITE) { Ok(()) } else { Err(Refusal::ScopeMissing.into()) }
+    if authority.holds(own::SUBJECTS_WRITE) {
+        Ok(())
+    } else {
+        Err(Refusal::ScopeMissing.into())
+    }
 }

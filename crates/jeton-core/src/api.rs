@@ -69,7 +69,10 @@ impl Api {
     /// The scopes that a request needs; `None`: no route, so it is refused.
     #[must_use]
     pub fn route(&self, method: &str, path: &str) -> Option<ScopeSet> {
-        self.routes.iter().find(|r| r.serves(method, path)).map(|r| r.scopes)
+        self.routes
+            .iter()
+            .find(|r| r.serves(method, path))
+            .map(|r| r.scopes)
     }
 }
 
@@ -140,9 +143,16 @@ pub fn is_slug(text: &str) -> bool {
 /// An audience: an absolute URI without fragment (RFC 8707 §2), at most 255 bytes of printable ASCII.
 #[must_use]
 pub fn is_audience(text: &str) -> bool {
-    let Some((scheme, rest)) = text.split_once(':') else { return false };
-    let scheme_legal = scheme.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
-        && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
+    let Some((scheme, rest)) = text.split_once(':') else {
+        return false;
+    };
+    let scheme_legal = scheme
+        .bytes()
+        .next()
+        .is_some_and(|b| b.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'-' | b'.'));
     let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'#' | b'"' | b'\\' | b'<' | b'>');
     scheme_legal && !rest.is_empty() && text.len() <= AUDIENCE_BYTES_MAX && rest.bytes().all(plain)
 }
@@ -161,10 +171,21 @@ mod tests {
 
     #[test]
     fn audiences_are_absolute_uris() {
-        for good in ["https://api.example.test", "urn:example:api", "https://a.test/v1?x=1"] {
+        for good in [
+            "https://api.example.test",
+            "urn:example:api",
+            "https://a.test/v1?x=1",
+        ] {
             assert!(is_audience(good), "{good}");
         }
-        for bad in ["", "api", "https:", "https://a.test/#f", "1a:b", "https://a b"] {
+        for bad in [
+            "",
+            "api",
+            "https:",
+            "https://a.test/#f",
+            "1a:b",
+            "https://a b",
+        ] {
             assert!(!is_audience(bad), "{bad}");
         }
     }

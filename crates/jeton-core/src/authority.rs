@@ -44,9 +44,18 @@ impl Authority {
         needed: ScopeSet,
         now: Time,
     ) -> Result<Self, Blame> {
-        let tenant = directory.tenant(record.tenant).ok_or(Refusal::TokenUnknown)?;
-        let owner = directory.subject(record.tenant, record.subject).ok_or(Refusal::OwnerDeleted)?;
-        let facts = Facts { token: record.held(), tenant, owner, directory };
+        let tenant = directory
+            .tenant(record.tenant)
+            .ok_or(Refusal::TokenUnknown)?;
+        let owner = directory
+            .subject(record.tenant, record.subject)
+            .ok_or(Refusal::OwnerDeleted)?;
+        let facts = Facts {
+            token: record.held(),
+            tenant,
+            owner,
+            directory,
+        };
         let question = Question {
             tenant: record.tenant,
             api: JETON_API,
@@ -62,7 +71,11 @@ impl Authority {
         let allowed = allowed.map_err(|refused| refused.refusal)?;
         Ok(Self {
             tenant: record.tenant,
-            actor: Actor::Token { token: record.id, subject: record.subject, issued: record.issued },
+            actor: Actor::Token {
+                token: record.id,
+                subject: record.subject,
+                issued: record.issued,
+            },
             holds: allowed.scopes(),
             own: record.terms.permit.give.clone(),
             owner: gives(directory, owner),
@@ -125,17 +138,26 @@ impl Authority {
             rule: Some(refusal.sentence().to_owned()),
         };
         let child = attenuate(self.own.as_ref(), requested).map_err(blame)?;
-        let owned = self.owner.iter().any(|g| attenuate(Some(g), child.permit().clone()).is_ok());
+        let owned = self
+            .owner
+            .iter()
+            .any(|g| attenuate(Some(g), child.permit().clone()).is_ok());
         if owned {
             return Ok(child);
         }
-        Err(blame(if self.owner.is_empty() { Refusal::GiveMissing } else { Refusal::Widening }))
+        Err(blame(if self.owner.is_empty() {
+            Refusal::GiveMissing
+        } else {
+            Refusal::Widening
+        }))
     }
 }
 
 /// What a subject may give now: an application by its own permit, a user by each role.
 fn gives(directory: &Directory, owner: &Subject) -> Vec<Give> {
-    permits(directory, owner).filter_map(|p| p.give.clone()).collect()
+    permits(directory, owner)
+        .filter_map(|p| p.give.clone())
+        .collect()
 }
 
 /// The permits of a subject: an application's own, or those of a user's roles.
@@ -143,7 +165,10 @@ pub fn permits<'a>(
     directory: &'a Directory,
     owner: &'a Subject,
 ) -> impl Iterator<Item = &'a Permit> {
-    let roles = owner.roles.iter().filter_map(|slot| directory.role_at(*slot));
+    let roles = owner
+        .roles
+        .iter()
+        .filter_map(|slot| directory.role_at(*slot));
     let roles = roles.filter(|r| !r.deleted).map(|r| &r.permit);
     owner.permit.iter().chain(roles)
 }

@@ -50,19 +50,43 @@ pub fn define(
             return Err(Blame::field(Refusal::FieldInvalid, "name", SLUG_RULE));
         }
         if name == JETON_API_NAME || directory.api_named(authority.tenant(), name).is_some() {
-            return Err(Blame::field(Refusal::NameTaken, "name", "another API has this name"));
+            return Err(Blame::field(
+                Refusal::NameTaken,
+                "name",
+                "another API has this name",
+            ));
         }
         if !is_audience(audience) {
-            let rule = format!("an absolute URI without fragment, at most {AUDIENCE_BYTES_MAX} bytes");
+            let rule =
+                format!("an absolute URI without fragment, at most {AUDIENCE_BYTES_MAX} bytes");
             return Err(Blame::field(Refusal::FieldInvalid, "audience", rule));
         }
-        if directory.apis(authority.tenant()).any(|a| a.audience == audience) {
-            return Err(Blame::field(Refusal::NameTaken, "audience", "another API has this audience"));
+        if directory
+            .apis(authority.tenant())
+            .any(|a| a.audience == audience)
+        {
+            return Err(Blame::field(
+                Refusal::NameTaken,
+                "audience",
+                "another API has this audience",
+            ));
         }
         let catalogue = merged(&Catalogue::default(), scopes)?;
-        let defined =
-            Event::ApiDefined { api, name: name.to_owned(), audience: audience.to_owned() };
-        Ok((api, vec![defined, Event::CatalogueSet { api, scopes: catalogue }]))
+        let defined = Event::ApiDefined {
+            api,
+            name: name.to_owned(),
+            audience: audience.to_owned(),
+        };
+        Ok((
+            api,
+            vec![
+                defined,
+                Event::CatalogueSet {
+                    api,
+                    scopes: catalogue,
+                },
+            ],
+        ))
     };
     decide().into()
 }
@@ -76,7 +100,9 @@ pub fn set_scopes(
 ) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
-        let found = directory.api(authority.tenant(), api).ok_or(Refusal::NotFound)?;
+        let found = directory
+            .api(authority.tenant(), api)
+            .ok_or(Refusal::NotFound)?;
         let after = merged(&found.catalogue, scopes)?;
         let events = if after == found.catalogue.scopes() {
             Vec::new()
@@ -90,16 +116,30 @@ pub fn set_scopes(
 
 /// The catalogue after an order: numbers stay, so that no token ever means something else.
 fn merged(before: &Catalogue, orders: &[ScopeOrder]) -> Result<Vec<Scope>, Blame> {
-    let mut after: Vec<Scope> =
-        before.scopes().iter().map(|s| Scope { retired: true, ..s.clone() }).collect();
+    let mut after: Vec<Scope> = before
+        .scopes()
+        .iter()
+        .map(|s| Scope {
+            retired: true,
+            ..s.clone()
+        })
+        .collect();
     for (at, order) in orders.iter().enumerate() {
         if !is_scope_name(&order.name) {
             let rule = "1 to 96 printable ASCII characters without space, '\"' and '\\'";
-            return Err(Blame::field(Refusal::FieldInvalid, format!("scopes[{at}].name"), rule));
+            return Err(Blame::field(
+                Refusal::FieldInvalid,
+                format!("scopes[{at}].name"),
+                rule,
+            ));
         }
         if order.description.len() > SCOPE_DESCRIPTION_BYTES_MAX {
             let field = format!("scopes[{at}].description");
-            return Err(Blame::field(Refusal::FieldInvalid, field, "at most 500 bytes"));
+            return Err(Blame::field(
+                Refusal::FieldInvalid,
+                field,
+                "at most 500 bytes",
+            ));
         }
         let scope = Scope {
             name: order.name.clone(),
@@ -110,7 +150,11 @@ fn merged(before: &Catalogue, orders: &[ScopeOrder]) -> Result<Vec<Scope>, Blame
         match after.iter_mut().find(|s| s.name == order.name) {
             Some(twice) if !twice.retired => {
                 let field = format!("scopes[{at}].name");
-                return Err(Blame::field(Refusal::NameTaken, field, "the name stands here twice"));
+                return Err(Blame::field(
+                    Refusal::NameTaken,
+                    field,
+                    "the name stands here twice",
+                ));
             }
             Some(old) => *old = scope,
             None => after.push(scope),
@@ -133,13 +177,22 @@ pub fn set_routes(
 ) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
-        let found = directory.api(authority.tenant(), api).ok_or(Refusal::NotFound)?;
+        let found = directory
+            .api(authority.tenant(), api)
+            .ok_or(Refusal::NotFound)?;
         if routes.len() > ROUTES_MAX {
-            return Err(Blame::field(Refusal::TooMany, "routes", "at most 4096 routes an API"));
+            return Err(Blame::field(
+                Refusal::TooMany,
+                "routes",
+                "at most 4096 routes an API",
+            ));
         }
         let hosts = hosts_free(api, hosts, directory)?;
-        let numbered: Result<Vec<Route>, Blame> =
-            routes.iter().enumerate().map(|(at, r)| route(&found.catalogue, at, r)).collect();
+        let numbered: Result<Vec<Route>, Blame> = routes
+            .iter()
+            .enumerate()
+            .map(|(at, r)| route(&found.catalogue, at, r))
+            .collect();
         let routes = numbered?;
         let events = if hosts == found.hosts && routes == found.routes {
             Vec::new()
@@ -153,12 +206,18 @@ pub fn set_routes(
 
 fn hosts_free(api: ApiId, hosts: &[String], directory: &Directory) -> Result<Vec<String>, Blame> {
     if hosts.len() > HOSTS_MAX {
-        return Err(Blame::field(Refusal::TooMany, "hosts", "at most 16 hosts an API"));
+        return Err(Blame::field(
+            Refusal::TooMany,
+            "hosts",
+            "at most 16 hosts an API",
+        ));
     }
     let mut out: Vec<String> = Vec::with_capacity(hosts.len());
     for (at, host) in hosts.iter().enumerate() {
         let legal = |b: u8| {
-            b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'.' | b':' | b'[' | b']')
+            b.is_ascii_lowercase()
+                || b.is_ascii_digit()
+                || matches!(b, b'-' | b'.' | b':' | b'[' | b']')
         };
         let field = format!("hosts[{at}]");
         if host.is_empty() || host.len() > 255 || !host.bytes().all(legal) {
@@ -167,7 +226,11 @@ fn hosts_free(api: ApiId, hosts: &[String], directory: &Directory) -> Result<Vec
         }
         let foreign = directory.api_of_host(host).is_some_and(|a| a.id != api);
         if foreign || out.contains(host) {
-            return Err(Blame::field(Refusal::NameTaken, field, "the host is served already"));
+            return Err(Blame::field(
+                Refusal::NameTaken,
+                field,
+                "the host is served already",
+            ));
         }
         out.push(host.clone());
     }
@@ -189,11 +252,23 @@ fn route(catalogue: &Catalogue, at: usize, order: &RouteOrder) -> Result<Route, 
     let method = order.method.as_ref();
     if method.is_some_and(|m| m.is_empty() || !m.bytes().all(|b| b.is_ascii_uppercase())) {
         let field = format!("routes[{at}].method");
-        return Err(Blame::field(Refusal::FieldInvalid, field, "a method in upper case"));
+        return Err(Blame::field(
+            Refusal::FieldInvalid,
+            field,
+            "a method in upper case",
+        ));
     }
-    Ok(Route { method: method.cloned(), path: order.path.clone(), scopes: scopes? })
+    Ok(Route {
+        method: method.cloned(),
+        path: order.path.clone(),
+        scopes: scopes?,
+    })
 }
 
 fn authorised(authority: &Authority) -> Result<(), Blame> {
-    if authority.holds(own::APIS_WRITE) { Ok(()) } else { Err(Refusal::ScopeMissing.into()) }
+    if authority.holds(own::APIS_WRITE) {
+        Ok(())
+    } else {
+        Err(Refusal::ScopeMissing.into())
+    }
 }

@@ -15,12 +15,18 @@ pub struct Decision<T> {
 impl<T> Decision<T> {
     /// Yes, and this changes.
     pub fn yes(outcome: T, events: Vec<Event>) -> Self {
-        Self { outcome: Ok(outcome), events }
+        Self {
+            outcome: Ok(outcome),
+            events,
+        }
     }
 
     /// No, and nothing changes.
     pub fn no(blame: impl Into<Blame>) -> Self {
-        Self { outcome: Err(blame.into()), events: Vec::new() }
+        Self {
+            outcome: Err(blame.into()),
+            events: Vec::new(),
+        }
     }
 }
 

@@ -161,13 +161,17 @@ impl Directory {
     /// A tenant by id.
     #[must_use]
     pub fn tenant(&self, id: TenantId) -> Option<&Arc<Tenant>> {
-        self.tenant_slots.get(&id).and_then(|s| at(&self.tenants, *s))
+        self.tenant_slots
+            .get(&id)
+            .and_then(|s| at(&self.tenants, *s))
     }
 
     /// A tenant by the prefix of its tokens.
     #[must_use]
     pub fn tenant_of_prefix(&self, prefix: Prefix) -> Option<&Arc<Tenant>> {
-        self.prefix_slots.get(&prefix).and_then(|s| at(&self.tenants, *s))
+        self.prefix_slots
+            .get(&prefix)
+            .and_then(|s| at(&self.tenants, *s))
     }
 
     /// All tenants, oldest first.
@@ -185,7 +189,9 @@ impl Directory {
     /// An API of a tenant, by short name.
     #[must_use]
     pub fn api_named(&self, tenant: TenantId, name: &str) -> Option<&Arc<Api>> {
-        self.api_names.get(&(tenant, Arc::from(name))).and_then(|s| at(&self.apis, *s))
+        self.api_names
+            .get(&(tenant, Arc::from(name)))
+            .and_then(|s| at(&self.apis, *s))
     }
 
     /// The API whose routes serve a host.
@@ -218,12 +224,16 @@ impl Directory {
     /// A role of a tenant, by short name.
     #[must_use]
     pub fn role_named(&self, tenant: TenantId, name: &str) -> Option<&Arc<Role>> {
-        self.role_names.get(&(tenant, Arc::from(name))).and_then(|s| at(&self.roles, *s))
+        self.role_names
+            .get(&(tenant, Arc::from(name)))
+            .and_then(|s| at(&self.roles, *s))
     }
 
     /// The roles of a tenant that are not deleted, oldest first.
     pub fn roles(&self, tenant: TenantId) -> impl Iterator<Item = &Arc<Role>> {
-        self.roles.iter().filter(move |r| r.tenant == tenant && !r.deleted)
+        self.roles
+            .iter()
+            .filter(move |r| r.tenant == tenant && !r.deleted)
     }
 
     /// A role by its slot, as subjects name it.
@@ -235,7 +245,10 @@ impl Directory {
     /// A subject of a tenant, by id, deleted ones included.
     #[must_use]
     pub fn subject(&self, tenant: TenantId, id: SubjectId) -> Option<&Arc<Subject>> {
-        let subject = self.subject_slots.get(&id).and_then(|s| at(&self.subjects, *s));
+        let subject = self
+            .subject_slots
+            .get(&id)
+            .and_then(|s| at(&self.subjects, *s));
         subject.filter(|s| s.tenant == tenant)
     }
 
@@ -260,13 +273,16 @@ impl Directory {
         use core::ops::Bound;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let slots = self.subject_slots.range((from, Bound::Unbounded));
-        slots.filter_map(|(_, s)| at(&self.subjects, *s)).filter(move |s| s.tenant == tenant)
+        slots
+            .filter_map(|(_, s)| at(&self.subjects, *s))
+            .filter(move |s| s.tenant == tenant)
     }
 
     /// How many events a tenant has had: the genesis counts for the system tenant that it founds.
     #[must_use]
     pub fn tenant_events(&self, id: TenantId) -> u64 {
-        self.tenant(id).map_or_else(|| u64::from(self.system == Some(id)), |t| t.events)
+        self.tenant(id)
+            .map_or_else(|| u64::from(self.system == Some(id)), |t| t.events)
     }
 
     /// How many events a thing other than a token has had.
@@ -283,11 +299,22 @@ impl Directory {
 
     /// Every thing's canonical bytes with its kind and raw id: what rows are compared with.
     pub fn entities(&self) -> impl Iterator<Item = Entity> + '_ {
-        let tenants = self.tenants.iter().map(|t| Entity::of("tenant", *t.id.bytes(), t.id, &**t));
-        let apis = self.apis.iter().map(|a| Entity::of("api", *a.id.bytes(), a.tenant, &**a));
-        let roles = self.roles.iter().map(|r| Entity::of("role", *r.id.bytes(), r.tenant, &**r));
-        let subjects =
-            self.subjects.iter().map(|s| Entity::of(s.id.kind(), *s.id.bytes(), s.tenant, &**s));
+        let tenants = self
+            .tenants
+            .iter()
+            .map(|t| Entity::of("tenant", *t.id.bytes(), t.id, &**t));
+        let apis = self
+            .apis
+            .iter()
+            .map(|a| Entity::of("api", *a.id.bytes(), a.tenant, &**a));
+        let roles = self
+            .roles
+            .iter()
+            .map(|r| Entity::of("role", *r.id.bytes(), r.tenant, &**r));
+        let subjects = self
+            .subjects
+            .iter()
+            .map(|s| Entity::of(s.id.kind(), *s.id.bytes(), s.tenant, &**s));
         tenants.chain(apis).chain(roles).chain(subjects)
     }
 
@@ -295,17 +322,26 @@ impl Directory {
     #[must_use]
     pub fn entity(&self, tenant: TenantId, event: &Event) -> Option<Entity> {
         let about = event.about(tenant);
-        let api = self.api_slots.get(&ApiId::from_bytes(about)).and_then(|s| at(&self.apis, *s));
+        let api = self
+            .api_slots
+            .get(&ApiId::from_bytes(about))
+            .and_then(|s| at(&self.apis, *s));
         if let Some(api) = api {
             return Some(Entity::of("api", about, tenant, &**api));
         }
-        let role = self.role_slots.get(&RoleId::from_bytes(about)).and_then(|s| at(&self.roles, *s));
+        let role = self
+            .role_slots
+            .get(&RoleId::from_bytes(about))
+            .and_then(|s| at(&self.roles, *s));
         if let Some(role) = role {
             return Some(Entity::of("role", about, tenant, &**role));
         }
         let user = SubjectId::User(crate::id::UserId::from_bytes(about));
         let app = SubjectId::App(crate::id::AppId::from_bytes(about));
-        let subject = self.subject_slots.get(&user).or_else(|| self.subject_slots.get(&app));
+        let subject = self
+            .subject_slots
+            .get(&user)
+            .or_else(|| self.subject_slots.get(&app));
         if let Some(subject) = subject.and_then(|s| at(&self.subjects, *s)) {
             return Some(Entity::of(subject.id.kind(), about, tenant, &**subject));
         }
@@ -333,7 +369,12 @@ impl Entity {
         // Encoding into a vector has no way to fail.
         let encoded = minicbor::encode(body, &mut bytes);
         debug_assert!(encoded.is_ok(), "encoding into memory");
-        Self { kind, id, tenant, body: bytes }
+        Self {
+            kind,
+            id,
+            tenant,
+            body: bytes,
+        }
     }
 }
 
@@ -370,11 +411,17 @@ impl Directory {
                 Ok(())
             }
             Event::TenantCreated { prefix } => self.add_tenant(tenant, *prefix),
-            Event::TenantStanding { after, .. } => self.with_tenant(tenant, |t| t.standing = *after),
-            Event::ApiDefined { api, name, audience } => self.add_api(tenant, *api, name, audience),
+            Event::TenantStanding { after, .. } => {
+                self.with_tenant(tenant, |t| t.standing = *after)
+            }
+            Event::ApiDefined {
+                api,
+                name,
+                audience,
+            } => self.add_api(tenant, *api, name, audience),
             Event::CatalogueSet { api, scopes } => {
-                let catalogue =
-                    Catalogue::new(scopes.clone()).ok_or(Inapplicable("a catalogue names a scope twice"))?;
+                let catalogue = Catalogue::new(scopes.clone())
+                    .ok_or(Inapplicable("a catalogue names a scope twice"))?;
                 self.with_api(*api, |a| a.catalogue = catalogue)
             }
             Event::RoutesSet { api, hosts, routes } => self.set_routes(*api, hosts, routes),
@@ -391,12 +438,14 @@ impl Directory {
                 let roles = self.role_slots_of(after)?;
                 self.with_subject(SubjectId::User(*user), |s| s.roles = roles)
             }
-            Event::AppCreated { app, sponsor, permit } => {
-                self.add_subject(tenant, SubjectId::App(*app), |s| {
-                    s.permit = Some(permit.clone());
-                    s.sponsor = *sponsor;
-                })
-            }
+            Event::AppCreated {
+                app,
+                sponsor,
+                permit,
+            } => self.add_subject(tenant, SubjectId::App(*app), |s| {
+                s.permit = Some(permit.clone());
+                s.sponsor = *sponsor;
+            }),
             Event::AppChanged { app, after, .. } => self.with_subject(SubjectId::App(*app), |s| {
                 s.permit = Some(after.0.clone());
                 s.sponsor = after.1;
@@ -409,15 +458,20 @@ impl Directory {
                 t.policies.push((*class, *after));
                 t.policies.sort_by_key(|(c, _)| *c);
             }),
-            Event::CutOff { subject: Some(subject), below, .. } => {
-                self.with_subject(*subject, |s| s.cut_off = s.cut_off.max(*below))
-            }
-            Event::CutOff { subject: None, below, .. } => {
-                self.with_tenant(tenant, |t| t.cut_off = t.cut_off.max(*below))
-            }
-            Event::TokenIssued { subject, .. } => {
-                self.subject(tenant, *subject).map(drop).ok_or(Inapplicable("a token without owner"))
-            }
+            Event::CutOff {
+                subject: Some(subject),
+                below,
+                ..
+            } => self.with_subject(*subject, |s| s.cut_off = s.cut_off.max(*below)),
+            Event::CutOff {
+                subject: None,
+                below,
+                ..
+            } => self.with_tenant(tenant, |t| t.cut_off = t.cut_off.max(*below)),
+            Event::TokenIssued { subject, .. } => self
+                .subject(tenant, *subject)
+                .map(drop)
+                .ok_or(Inapplicable("a token without owner")),
             Event::TokenChanged { .. }
             | Event::TokenSuspended { .. }
             | Event::TokenResumed { .. }
@@ -457,7 +511,10 @@ impl Directory {
     ) -> Result<(), Inapplicable> {
         let slot = slot(self.apis.len())?;
         let taken = self.api_slots.insert(id, slot).is_some()
-            || self.api_names.insert((tenant, Arc::from(name)), slot).is_some();
+            || self
+                .api_names
+                .insert((tenant, Arc::from(name)), slot)
+                .is_some();
         if taken {
             return Err(Inapplicable("an API's id or name is taken"));
         }
@@ -480,7 +537,9 @@ impl Directory {
         routes: &[crate::api::Route],
     ) -> Result<(), Inapplicable> {
         let slot = *self.api_slots.get(&id).ok_or(Inapplicable("no such API"))?;
-        let old = at(&self.apis, slot).map(|a| a.hosts.clone()).unwrap_or_default();
+        let old = at(&self.apis, slot)
+            .map(|a| a.hosts.clone())
+            .unwrap_or_default();
         for host in &old {
             self.hosts.remove(host.as_str());
         }
@@ -504,17 +563,29 @@ impl Directory {
     ) -> Result<(), Inapplicable> {
         let slot = slot(self.roles.len())?;
         let taken = self.role_slots.insert(id, slot).is_some()
-            || self.role_names.insert((tenant, Arc::from(name)), slot).is_some();
+            || self
+                .role_names
+                .insert((tenant, Arc::from(name)), slot)
+                .is_some();
         if taken {
             return Err(Inapplicable("a role's id or name is taken"));
         }
         let (name, permit) = (name.to_owned(), permit.clone());
-        self.roles.push_back(Arc::new(Role { id, tenant, name, permit, deleted: false }));
+        self.roles.push_back(Arc::new(Role {
+            id,
+            tenant,
+            name,
+            permit,
+            deleted: false,
+        }));
         Ok(())
     }
 
     fn delete_role(&mut self, tenant: TenantId, id: RoleId) -> Result<(), Inapplicable> {
-        let name = self.role(tenant, id).map(|r| r.name.clone()).ok_or(Inapplicable("no such role"))?;
+        let name = self
+            .role(tenant, id)
+            .map(|r| r.name.clone())
+            .ok_or(Inapplicable("no such role"))?;
         self.role_names.remove(&(tenant, Arc::from(name)));
         self.with_role(id, |r| r.deleted = true)
     }
@@ -545,7 +616,10 @@ impl Directory {
     }
 
     fn role_slots_of(&self, roles: &[RoleId]) -> Result<Vec<u32>, Inapplicable> {
-        let slots: Option<Vec<u32>> = roles.iter().map(|r| self.role_slots.get(r).copied()).collect();
+        let slots: Option<Vec<u32>> = roles
+            .iter()
+            .map(|r| self.role_slots.get(r).copied())
+            .collect();
         let mut slots = slots.ok_or(Inapplicable("no such role"))?;
         slots.sort_unstable();
         slots.dedup();
@@ -567,7 +641,11 @@ impl Directory {
         edit(&mut self.apis, self.api_slots.get(&id).copied(), change)
     }
 
-    fn with_role(&mut self, id: RoleId, change: impl FnOnce(&mut Role)) -> Result<(), Inapplicable> {
+    fn with_role(
+        &mut self,
+        id: RoleId,
+        change: impl FnOnce(&mut Role),
+    ) -> Result<(), Inapplicable> {
         edit(&mut self.roles, self.role_slots.get(&id).copied(), change)
     }
 
@@ -576,13 +654,21 @@ impl Directory {
         id: SubjectId,
         change: impl FnOnce(&mut Subject),
     ) -> Result<(), Inapplicable> {
-        edit(&mut self.subjects, self.subject_slots.get(&id).copied(), change)
+        edit(
+            &mut self.subjects,
+            self.subject_slots.get(&id).copied(),
+            change,
+        )
     }
 
     fn note_name(&mut self, about: &[u8; 16], index: u64) {
         let user = SubjectId::User(crate::id::UserId::from_bytes(*about));
         let app = SubjectId::App(crate::id::AppId::from_bytes(*about));
-        let subject = self.subject_slots.get(&user).or_else(|| self.subject_slots.get(&app)).copied();
+        let subject = self
+            .subject_slots
+            .get(&user)
+            .or_else(|| self.subject_slots.get(&app))
+            .copied();
         if subject.is_some() {
             let noted = edit(&mut self.subjects, subject, |s| s.named_at = Some(index));
             debug_assert!(noted.is_ok(), "the slot was just found");
@@ -590,15 +676,25 @@ impl Directory {
     }
 
     fn remember(&mut self, index: u64, record: &Record) {
-        let Some(request) = record.request else { return };
+        let Some(request) = record.request else {
+            return;
+        };
         let about = record.event.about(record.tenant);
         if !self.requests.contains_key(&request.key) {
-            let fresh = Remembered { body: request.body, at: record.at, index, about };
+            let fresh = Remembered {
+                body: request.body,
+                at: record.at,
+                index,
+                about,
+            };
             self.requests.insert(request.key, fresh);
             self.request_order.push_back(request.key);
         }
         while let Some(oldest) = self.request_order.front() {
-            let stale = self.requests.get(oldest).is_none_or(|r| r.at.after(REQUEST_MEMORY) <= record.at);
+            let stale = self
+                .requests
+                .get(oldest)
+                .is_none_or(|r| r.at.after(REQUEST_MEMORY) <= record.at);
             if !stale {
                 break;
             }
@@ -614,7 +710,9 @@ fn edit<T: Clone>(
     slot: Option<u32>,
     change: impl FnOnce(&mut T),
 ) -> Result<(), Inapplicable> {
-    let thing = slot.and_then(|s| usize::try_from(s).ok()).and_then(|s| things.get_mut(s));
+    let thing = slot
+        .and_then(|s| usize::try_from(s).ok())
+        .and_then(|s| things.get_mut(s));
     change(Arc::make_mut(thing.ok_or(Inapplicable("no such thing"))?));
     Ok(())
 }
@@ -649,9 +747,10 @@ impl Directory {
     /// The directory at rest.
     #[must_use]
     pub fn image(&self) -> Image {
-        let requests = self.request_order.iter().filter_map(|k| {
-            self.requests.get(k).map(|r| (Key(*k), *r))
-        });
+        let requests = self
+            .request_order
+            .iter()
+            .filter_map(|k| self.requests.get(k).map(|r| (Key(*k), *r)));
         Image {
             size: self.size,
             system: self.system,
@@ -669,7 +768,11 @@ impl Directory {
     /// # Errors
     /// [`Inapplicable`] if it shows more things than slots can name.
     pub fn from_image(image: Image) -> Result<Self, Inapplicable> {
-        let mut out = Self { size: image.size, system: image.system, ..Self::default() };
+        let mut out = Self {
+            size: image.size,
+            system: image.system,
+            ..Self::default()
+        };
         for (n, tenant) in image.tenants.into_iter().enumerate() {
             out.tenant_slots.insert(tenant.id, slot(n)?);
             out.prefix_slots.insert(tenant.prefix, slot(n)?);
@@ -677,7 +780,8 @@ impl Directory {
         }
         for (n, api) in image.apis.into_iter().enumerate() {
             out.api_slots.insert(api.id, slot(n)?);
-            out.api_names.insert((api.tenant, Arc::from(api.name.as_str())), slot(n)?);
+            out.api_names
+                .insert((api.tenant, Arc::from(api.name.as_str())), slot(n)?);
             for host in &api.hosts {
                 out.hosts.insert(Arc::from(host.as_str()), slot(n)?);
             }
@@ -686,7 +790,8 @@ impl Directory {
         for (n, role) in image.roles.into_iter().enumerate() {
             out.role_slots.insert(role.id, slot(n)?);
             if !role.deleted {
-                out.role_names.insert((role.tenant, Arc::from(role.name.as_str())), slot(n)?);
+                out.role_names
+                    .insert((role.tenant, Arc::from(role.name.as_str())), slot(n)?);
             }
             out.roles.push_back(Arc::new(role));
         }
@@ -694,7 +799,8 @@ impl Directory {
             out.subject_slots.insert(subject.id, slot(n)?);
             out.subjects.push_back(Arc::new(subject));
         }
-        out.sequences.extend(image.sequences.into_iter().map(|(Key(k), n)| (k, n)));
+        out.sequences
+            .extend(image.sequences.into_iter().map(|(Key(k), n)| (k, n)));
         for (Key(key), request) in image.requests {
             out.requests.insert(key, request);
             out.request_order.push_back(key);

@@ -466,9 +466,11 @@ impl Event {
             | Self::RoleDeleted { role } => *role.bytes(),
             Self::UserCreated { user, .. } | Self::UserRolesSet { user, .. } => *user.bytes(),
             Self::AppCreated { app, .. } | Self::AppChanged { app, .. } => *app.bytes(),
-            Self::SubjectStanding { subject, .. } | Self::CutOff { subject: Some(subject), .. } => {
-                *subject.bytes()
-            }
+            Self::SubjectStanding { subject, .. }
+            | Self::CutOff {
+                subject: Some(subject),
+                ..
+            } => *subject.bytes(),
             Self::Renamed { about } => *about,
             Self::TokenIssued { token, .. }
             | Self::TokenChanged { token, .. }

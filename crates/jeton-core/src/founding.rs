@@ -25,7 +25,12 @@ pub const SYSTEM_PREFIX: &[u8] = b"jeton";
 
 /// The records of a new authority: genesis, and the system tenant.
 #[must_use]
-pub fn genesis(system: TenantId, origin: &str, log_key: [u8; 32], now: Time) -> Option<[Record; 2]> {
+pub fn genesis(
+    system: TenantId,
+    origin: &str,
+    log_key: [u8; 32],
+    now: Time,
+) -> Option<[Record; 2]> {
     let record = |event| Record {
         version: RECORD_VERSION,
         tenant: system,
@@ -37,7 +42,10 @@ pub fn genesis(system: TenantId, origin: &str, log_key: [u8; 32], now: Time) -> 
     };
     let prefix = Prefix::parse(SYSTEM_PREFIX)?;
     Some([
-        record(Event::Genesis { origin: origin.to_owned(), log_key }),
+        record(Event::Genesis {
+            origin: origin.to_owned(),
+            log_key,
+        }),
         record(Event::TenantCreated { prefix }),
     ])
 }
@@ -46,14 +54,14 @@ pub fn genesis(system: TenantId, origin: &str, log_key: [u8; 32], now: Time) -> 
 ///
 /// # Errors
 /// [`Refusal::ScopeMissing`] unless the caller is the operator; [`Refusal::NameTaken`] for a prefix in use.
-pub fn may_found(
-    operator: &Authority,
-    prefix: Prefix,
-    directory: &Directory,
-) -> Result<(), Blame> {
+pub fn may_found(operator: &Authority, prefix: Prefix, directory: &Directory) -> Result<(), Blame> {
     operate(operator, directory)?;
     if directory.tenant_of_prefix(prefix).is_some() {
-        return Err(Blame::field(Refusal::NameTaken, "prefix", "another tenant has this prefix"));
+        return Err(Blame::field(
+            Refusal::NameTaken,
+            "prefix",
+            "another tenant has this prefix",
+        ));
     }
     Ok(())
 }
@@ -78,10 +86,17 @@ pub fn set_tenant_standing(
         let before = directory.tenant(tenant).ok_or(Refusal::NotFound)?.standing;
         if directory.system() == Some(tenant) {
             let rule = Some("the system tenant cannot be suspended".to_owned());
-            return Err(Blame { refusal: Refusal::StateConflict, field: None, rule });
+            return Err(Blame {
+                refusal: Refusal::StateConflict,
+                field: None,
+                rule,
+            });
         }
-        let events =
-            if before == after { vec![] } else { vec![Event::TenantStanding { before, after }] };
+        let events = if before == after {
+            vec![]
+        } else {
+            vec![Event::TenantStanding { before, after }]
+        };
         Ok(((), events))
     };
     decide().into()
@@ -94,7 +109,11 @@ pub fn admin_permit(system: bool) -> Permit {
         .filter_map(|n| u8::try_from(n).ok())
         .filter(|n| system || !own::SYSTEM_ONLY.contains(n))
         .collect();
-    let grant = Grant { api: JETON_API, scopes: all, resources: vec![Pattern::everything()] };
+    let grant = Grant {
+        api: JETON_API,
+        scopes: all,
+        resources: vec![Pattern::everything()],
+    };
     Permit {
         use_: Rights::Listed(vec![grant]),
         give: Some(Give::danger_everything()),
@@ -136,9 +155,19 @@ pub fn set_policy(
             return Err(Blame::from(Refusal::ScopeMissing));
         }
         after.sound()?;
-        let before = directory.tenant(authority.tenant()).ok_or(Refusal::NotFound)?.policy(class);
-        let events =
-            if before == after { vec![] } else { vec![Event::PolicySet { class, before, after }] };
+        let before = directory
+            .tenant(authority.tenant())
+            .ok_or(Refusal::NotFound)?
+            .policy(class);
+        let events = if before == after {
+            vec![]
+        } else {
+            vec![Event::PolicySet {
+                class,
+                before,
+                after,
+            }]
+        };
         Ok(((), events))
     };
     decide().into()
@@ -149,5 +178,7 @@ pub fn set_policy(
 /// # Errors
 /// [`Inapplicable`] at the first record that does not fit.
 pub fn apply_all(directory: &mut Directory, records: &[Record]) -> Result<(), Inapplicable> {
-    records.iter().try_for_each(|record| directory.apply(directory.size(), record))
+    records
+        .iter()
+        .try_for_each(|record| directory.apply(directory.size(), record))
 }

@@ -48,7 +48,10 @@ impl<K: Kind> Id<K> {
     /// From stored bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self { bytes, kind: PhantomData }
+        Self {
+            bytes,
+            kind: PhantomData,
+        }
     }
 
     /// A new id: `UUIDv7` (RFC 9562 §5.7) of the given instant and ten bytes of entropy.
@@ -57,7 +60,22 @@ impl<K: Kind> Id<K> {
         let [_, _, t0, t1, t2, t3, t4, t5] = now.millis().to_be_bytes();
         let [a, b, c, d, e, f, g, h, i, j] = draw;
         Self::from_bytes([
-            t0, t1, t2, t3, t4, t5, 0x70 | (a & 0x0f), b, 0x80 | (c & 0x3f), d, e, f, g, h, i, j,
+            t0,
+            t1,
+            t2,
+            t3,
+            t4,
+            t5,
+            0x70 | (a & 0x0f),
+            b,
+            0x80 | (c & 0x3f),
+            d,
+            e,
+            f,
+            g,
+            h,
+            i,
+            j,
         ])
     }
 
@@ -122,7 +140,10 @@ impl<K: Kind> FromStr for Id<K> {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        let rest = text.strip_prefix(K::PREFIX).and_then(|r| r.strip_prefix('_')).ok_or(NotAnId)?;
+        let rest = text
+            .strip_prefix(K::PREFIX)
+            .and_then(|r| r.strip_prefix('_'))
+            .ok_or(NotAnId)?;
         if rest.len() != ID_TEXT_LEN - 4 {
             return Err(NotAnId);
         }
@@ -172,8 +193,10 @@ impl<C, K: Kind> Encode<C> for Id<K> {
 }
 impl<'b, C, K: Kind> Decode<'b, C> for Id<K> {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
-        let bytes: [u8; 16] =
-            d.bytes()?.try_into().map_err(|_| decode::Error::message("an id has 16 bytes"))?;
+        let bytes: [u8; 16] = d
+            .bytes()?
+            .try_into()
+            .map_err(|_| decode::Error::message("an id has 16 bytes"))?;
         Ok(Self::from_bytes(bytes))
     }
 }

@@ -34,7 +34,11 @@ impl LeafKind {
     /// The kind under which an event stands in the log.
     #[must_use]
     pub const fn of(event: &Event) -> Self {
-        if matches!(event, Event::Genesis { .. }) { Self::LogChange } else { Self::Private }
+        if matches!(event, Event::Genesis { .. }) {
+            Self::LogChange
+        } else {
+            Self::Private
+        }
     }
 }
 
@@ -127,4 +131,3 @@ impl LeafParts<'_> {
         out
     }
 }
-

@@ -73,7 +73,9 @@ impl Limit {
                 tat: next,
                 remaining: u32::try_from(left / interval).unwrap_or(u32::MAX),
             },
-            None => Metered::Beyond { retry_us: next - now - burst },
+            None => Metered::Beyond {
+                retry_us: next - now - burst,
+            },
         }
     }
 }
@@ -88,20 +90,35 @@ mod tests {
         let limit = Limit::new(3, 3).unwrap();
         let (mut tat, now) = (0, 1_000_000_000);
         for left in [2, 1, 0] {
-            let Metered::Within { tat: t, remaining } = limit.meter(tat, now) else { panic!() };
+            let Metered::Within { tat: t, remaining } = limit.meter(tat, now) else {
+                panic!()
+            };
             assert_eq!(remaining, left);
             tat = t;
         }
-        assert_eq!(limit.meter(tat, now), Metered::Beyond { retry_us: 1_000_000 });
-        assert_eq!(limit.meter(tat, now + 999_999), Metered::Beyond { retry_us: 1 });
-        assert!(matches!(limit.meter(tat, now + 1_000_000), Metered::Within { remaining: 0, .. }));
+        assert_eq!(
+            limit.meter(tat, now),
+            Metered::Beyond {
+                retry_us: 1_000_000
+            }
+        );
+        assert_eq!(
+            limit.meter(tat, now + 999_999),
+            Metered::Beyond { retry_us: 1 }
+        );
+        assert!(matches!(
+            limit.meter(tat, now + 1_000_000),
+            Metered::Within { remaining: 0, .. }
+        ));
     }
 
     #[test]
     fn the_bounds_are_kept() {
         assert!(Limit::new(0, 1).is_none() && Limit::new(1, 0).is_none());
         assert!(Limit::new(COUNT_MAX, WINDOW_S_MAX).is_some());
-        assert!(Limit::new(COUNT_MAX + 1, 1).is_none() && Limit::new(1, WINDOW_S_MAX + 1).is_none());
+        assert!(
+            Limit::new(COUNT_MAX + 1, 1).is_none() && Limit::new(1, WINDOW_S_MAX + 1).is_none()
+        );
     }
 
     proptest! {

@@ -61,10 +61,15 @@ impl Rights {
     /// right says nothing about "all of them".
     #[must_use]
     pub fn held(&self, api: &ApiId, resource: Option<&str>) -> ScopeSet {
-        let Self::Listed(grants) = self else { return ScopeSet::FULL };
+        let Self::Listed(grants) = self else {
+            return ScopeSet::FULL;
+        };
         let reaches = |grant: &Grant| match resource {
             None => grant.resources.iter().any(Pattern::is_everything),
-            Some(name) => grant.resources.iter().any(|p| p.is_everything() || p.matches(name)),
+            Some(name) => grant
+                .resources
+                .iter()
+                .any(|p| p.is_everything() || p.matches(name)),
         };
         let mut held = ScopeSet::EMPTY;
         for grant in grants.iter().filter(|g| g.api == *api && reaches(g)) {
@@ -92,7 +97,9 @@ impl Rights {
     /// The scopes held at an API on at least some resource.
     #[must_use]
     pub fn scopes_at(&self, api: &ApiId) -> ScopeSet {
-        let Self::Listed(grants) = self else { return ScopeSet::FULL };
+        let Self::Listed(grants) = self else {
+            return ScopeSet::FULL;
+        };
         let at = grants.iter().filter(|g| g.api == *api);
         at.fold(ScopeSet::EMPTY, |set, g| set.union(&g.scopes))
     }
@@ -121,7 +128,9 @@ impl Rights {
     /// The one form of the same rights: sorted, without empty and repeated grants.
     #[must_use]
     pub fn normal(self) -> Self {
-        let Self::Listed(mut grants) = self else { return Self::All };
+        let Self::Listed(mut grants) = self else {
+            return Self::All;
+        };
         for grant in &mut grants {
             grant.resources.sort();
             grant.resources.dedup();
@@ -162,7 +171,10 @@ impl Network {
     /// Reads CIDR notation or a bare address; host bits are cleared.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let net = text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(Into::into));
+        let net = text
+            .parse::<IpNet>()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(Into::into));
         net.map(|n| Self(n.trunc()))
     }
 
@@ -226,7 +238,10 @@ impl Conditions {
         let restricts = |own: bool, theirs: bool| !own || theirs;
         let networks = restricts(!self.networks.is_empty(), !other.networks.is_empty())
             && (self.networks.is_empty()
-                || other.networks.iter().all(|n| self.networks.iter().any(|w| w.0.contains(&n.0))));
+                || other
+                    .networks
+                    .iter()
+                    .all(|n| self.networks.iter().any(|w| w.0.contains(&n.0))));
         let methods = restricts(!self.methods.is_empty(), !other.methods.is_empty())
             && (self.methods.is_empty() || other.methods.iter().all(|m| self.methods.contains(m)));
         let paths = restricts(!self.paths.is_empty(), !other.paths.is_empty())
@@ -295,7 +310,11 @@ impl Permit {
     /// A permit to use these rights freely and give none of them.
     #[must_use]
     pub fn to_use(rights: Rights) -> Self {
-        Self { use_: rights, give: None, conditions: Conditions::default() }
+        Self {
+            use_: rights,
+            give: None,
+            conditions: Conditions::default(),
+        }
     }
 }
 
@@ -333,13 +352,19 @@ pub fn attenuate(parent: Option<&Give>, requested: Permit) -> Result<Attenuated,
     let parent = parent.ok_or(Refusal::GiveMissing)?;
     let within = parent.rights.cover(&requested.use_)
         && parent.conditions.cover(&requested.conditions)
-        && requested.give.as_ref().is_none_or(|give| parent.covers(give));
+        && requested
+            .give
+            .as_ref()
+            .is_none_or(|give| parent.covers(give));
     if !within {
         return Err(Refusal::Widening);
     }
     Ok(Attenuated(Permit {
         use_: requested.use_.normal(),
-        give: requested.give.map(|g| Give { rights: g.rights.normal(), ..g }),
+        give: requested.give.map(|g| Give {
+            rights: g.rights.normal(),
+            ..g
+        }),
         conditions: requested.conditions,
     }))
 }
@@ -352,7 +377,11 @@ mod tests {
 
     fn rights() -> impl Strategy<Value = Rights> {
         let pattern = prop::sample::select(vec!["**", "a/**", "a/*", "a/b", "b"]);
-        let grant = (0..2u8, prop::collection::vec(0..4u8, 0..4), prop::collection::vec(pattern, 1..3))
+        let grant = (
+            0..2u8,
+            prop::collection::vec(0..4u8, 0..4),
+            prop::collection::vec(pattern, 1..3),
+        )
             .prop_map(|(api, scopes, patterns)| Grant {
                 api: Id::from_bytes([api; 16]),
                 scopes: scopes.into_iter().collect(),
@@ -365,7 +394,8 @@ mod tests {
     }
 
     fn conditions() -> impl Strategy<Value = Conditions> {
-        let network = prop::sample::select(vec!["10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24", "::/0"]);
+        let network =
+            prop::sample::select(vec!["10.0.0.0/8", "10.1.0.0/16", "192.0.2.0/24", "::/0"]);
         let method = prop::sample::select(vec!["GET", "PUT"]);
         (
             prop::collection::vec(network, 0..3),
@@ -382,10 +412,12 @@ mod tests {
     }
 
     fn give() -> impl Strategy<Value = Give> {
-        (rights(), conditions(), prop::option::of(0..3u64)).prop_map(|(rights, conditions, s)| Give {
-            rights,
-            conditions,
-            lifetime_max: s.map(Span::seconds),
+        (rights(), conditions(), prop::option::of(0..3u64)).prop_map(|(rights, conditions, s)| {
+            Give {
+                rights,
+                conditions,
+                lifetime_max: s.map(Span::seconds),
+            }
         })
     }
 

@@ -89,16 +89,25 @@ impl ClassPolicy {
     pub fn sound(&self) -> Result<(), Blame> {
         let bad = |field: &str, rule: &str| Err(Blame::field(Refusal::FieldInvalid, field, rule));
         if self.lifetime_max > LIFETIME_MAX || self.lifetime_max < Span::seconds(1) {
-            return bad("lifetime_max_s", "must be between 1 and 631152000 seconds (20 years)");
+            return bad(
+                "lifetime_max_s",
+                "must be between 1 and 631152000 seconds (20 years)",
+            );
         }
         if self.lifetime_default > self.lifetime_max || self.lifetime_default < Span::seconds(1) {
             return bad("lifetime_default_s", "must be between 1 and lifetime_max_s");
         }
-        if self.idle.is_some_and(|idle| idle < IDLE_MIN || idle > LIFETIME_MAX) {
+        if self
+            .idle
+            .is_some_and(|idle| idle < IDLE_MIN || idle > LIFETIME_MAX)
+        {
             return bad("idle_s", "must be at least 86400 seconds (one day)");
         }
         if self.overlap_max > Span::days(366) {
-            return bad("overlap_max_s", "must be at most 31622400 seconds (366 days)");
+            return bad(
+                "overlap_max_s",
+                "must be at most 31622400 seconds (366 days)",
+            );
         }
         Ok(())
     }
@@ -113,20 +122,27 @@ impl ClassPolicy {
         let now = now.whole_second();
         let max = given_max.map_or(self.lifetime_max, |given| given.min(self.lifetime_max));
         let too_long = || {
-            let rule = format!("at most {} seconds for this class and caller", max.as_seconds());
+            let rule = format!(
+                "at most {} seconds for this class and caller",
+                max.as_seconds()
+            );
             Err(Blame::field(Refusal::LifetimeTooLong, "lifetime", rule))
         };
         match lifetime {
             Lifetime::Default => Ok(Some(now.after(self.lifetime_default.min(max)))),
             Lifetime::For(span) if span > max => too_long(),
-            Lifetime::For(span) if span.as_seconds() == 0 => {
-                Err(Blame::field(Refusal::FieldInvalid, "lifetime_s", "must be at least 1 second"))
-            }
+            Lifetime::For(span) if span.as_seconds() == 0 => Err(Blame::field(
+                Refusal::FieldInvalid,
+                "lifetime_s",
+                "must be at least 1 second",
+            )),
             Lifetime::For(span) => Ok(Some(now.after(span))),
             Lifetime::Until(at) if at > now.after(max) => too_long(),
-            Lifetime::Until(at) if at <= now => {
-                Err(Blame::field(Refusal::FieldInvalid, "expires_at", "must lie in the future"))
-            }
+            Lifetime::Until(at) if at <= now => Err(Blame::field(
+                Refusal::FieldInvalid,
+                "expires_at",
+                "must lie in the future",
+            )),
             Lifetime::Until(at) => Ok(Some(at.whole_second())),
             Lifetime::Permanent
                 if self.permanence == Permanence::Refused || given_max.is_some() =>
@@ -152,15 +168,31 @@ mod tests {
         let policy = ClassPolicy::built_in(Class::Pat);
         let max = policy.lifetime_max;
         let beyond = Span::seconds(max.as_seconds() + 1);
-        assert_eq!(policy.expiry(Lifetime::For(max), None, now), Ok(Some(now.after(max))));
+        assert_eq!(
+            policy.expiry(Lifetime::For(max), None, now),
+            Ok(Some(now.after(max)))
+        );
         assert!(policy.expiry(Lifetime::For(beyond), None, now).is_err());
-        assert_eq!(policy.expiry(Lifetime::Until(now.after(max)), None, now), Ok(Some(now.after(max))));
-        assert!(policy.expiry(Lifetime::Until(now.after(beyond)), None, now).is_err());
+        assert_eq!(
+            policy.expiry(Lifetime::Until(now.after(max)), None, now),
+            Ok(Some(now.after(max)))
+        );
+        assert!(
+            policy
+                .expiry(Lifetime::Until(now.after(beyond)), None, now)
+                .is_err()
+        );
         assert!(policy.expiry(Lifetime::Until(now), None, now).is_err());
         assert!(policy.expiry(Lifetime::Permanent, None, now).is_err());
         let key = ClassPolicy::built_in(Class::Key);
         assert_eq!(key.expiry(Lifetime::Permanent, None, now), Ok(None));
-        assert!(key.expiry(Lifetime::Permanent, Some(Span::DAY), now).is_err());
-        assert_eq!(key.expiry(Lifetime::Default, Some(Span::DAY), now), Ok(Some(now.after(Span::DAY))));
+        assert!(
+            key.expiry(Lifetime::Permanent, Some(Span::DAY), now)
+                .is_err()
+        );
+        assert_eq!(
+            key.expiry(Lifetime::Default, Some(Span::DAY), now),
+            Ok(Some(now.after(Span::DAY)))
+        );
     }
 }

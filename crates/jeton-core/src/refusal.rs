@@ -124,13 +124,21 @@ impl Blame {
     /// Blames one field for breaking one rule.
     #[must_use]
     pub fn field(refusal: Refusal, field: impl Into<String>, rule: impl Into<String>) -> Self {
-        Self { refusal, field: Some(field.into()), rule: Some(rule.into()) }
+        Self {
+            refusal,
+            field: Some(field.into()),
+            rule: Some(rule.into()),
+        }
     }
 }
 
 impl From<Refusal> for Blame {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, field: None, rule: None }
+        Self {
+            refusal,
+            field: None,
+            rule: None,
+        }
     }
 }
 
@@ -144,12 +152,20 @@ mod tests {
         codes.sort_unstable();
         codes.dedup();
         assert_eq!(codes.len(), Refusal::ALL.len());
-        assert!(codes.iter().all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')));
+        assert!(
+            codes
+                .iter()
+                .all(|c| c.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'))
+        );
     }
 
     #[test]
     fn unknown_strings_look_the_same() {
-        for refusal in [Refusal::TokenMalformed, Refusal::TokenChecksum, Refusal::TokenUnknown] {
+        for refusal in [
+            Refusal::TokenMalformed,
+            Refusal::TokenChecksum,
+            Refusal::TokenUnknown,
+        ] {
             assert_eq!(refusal.outward(), Refusal::TokenUnknown);
         }
     }

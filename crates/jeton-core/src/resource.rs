@@ -38,7 +38,10 @@ impl Pattern {
             "**" => at == last,
             other => !other.contains('*'),
         };
-        text.split('/').enumerate().all(legal).then(|| Self(text.to_owned()))
+        text.split('/')
+            .enumerate()
+            .all(legal)
+            .then(|| Self(text.to_owned()))
     }
 
     /// The pattern's text, without a leading slash.
@@ -139,7 +142,10 @@ mod tests {
     }
 
     fn pattern() -> impl Strategy<Value = Pattern> {
-        (prop::collection::vec(prop::sample::select(vec!["a", "b", "*"]), 1..4), any::<bool>())
+        (
+            prop::collection::vec(prop::sample::select(vec!["a", "b", "*"]), 1..4),
+            any::<bool>(),
+        )
             .prop_map(|(mut parts, rest)| {
                 if rest {
                     parts.push("**");

@@ -25,10 +25,21 @@ pub fn create(
             return Err(Blame::field(Refusal::FieldInvalid, "name", SLUG_RULE));
         }
         if directory.role_named(authority.tenant(), name).is_some() {
-            return Err(Blame::field(Refusal::NameTaken, "name", "another role has this name"));
+            return Err(Blame::field(
+                Refusal::NameTaken,
+                "name",
+                "another role has this name",
+            ));
         }
         let permit = authority.attenuate(permit, "scopes")?.into_permit();
-        Ok((role, vec![Event::RoleCreated { role, name: name.to_owned(), permit }]))
+        Ok((
+            role,
+            vec![Event::RoleCreated {
+                role,
+                name: name.to_owned(),
+                permit,
+            }],
+        ))
     };
     decide().into()
 }
@@ -45,13 +56,19 @@ pub fn change(
 ) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
-        let found = directory.role(authority.tenant(), role).ok_or(Refusal::NotFound)?;
+        let found = directory
+            .role(authority.tenant(), role)
+            .ok_or(Refusal::NotFound)?;
         let before = found.permit.clone();
         let after = widened(authority, &before, permit)?;
         let events = if after == before {
             Vec::new()
         } else {
-            vec![Event::RoleChanged { role, before, after }]
+            vec![Event::RoleChanged {
+                role,
+                before,
+                after,
+            }]
         };
         Ok(((), events))
     };
@@ -64,7 +81,10 @@ pub(crate) fn widened(
     before: &Permit,
     after: Permit,
 ) -> Result<Permit, Blame> {
-    let normal = |p: Permit| Permit { use_: p.use_.normal(), ..p };
+    let normal = |p: Permit| Permit {
+        use_: p.use_.normal(),
+        ..p
+    };
     let narrower = before.use_.cover(&after.use_)
         && before.conditions.cover(&after.conditions)
         && (after.give == before.give || after.give.is_none());
@@ -78,12 +98,18 @@ pub(crate) fn widened(
 pub fn delete(authority: &Authority, role: RoleId, directory: &Directory) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
-        directory.role(authority.tenant(), role).ok_or(Refusal::NotFound)?;
+        directory
+            .role(authority.tenant(), role)
+            .ok_or(Refusal::NotFound)?;
         Ok(((), vec![Event::RoleDeleted { role }]))
     };
     decide().into()
 }
 
 fn authorised(authority: &Authority) -> Result<(), Blame> {
-    if authority.holds(own::ROLES_WRITE) { Ok(()) } else { Err(Refusal::ScopeMissing.into()) }
+    if authority.holds(own::ROLES_WRITE) {
+        Ok(())
+    } else {
+        Err(Refusal::ScopeMissing.into())
+    }
 }

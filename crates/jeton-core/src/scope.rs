@@ -14,7 +14,9 @@ pub const SCOPE_DESCRIPTION_BYTES_MAX: usize = 500;
 pub fn is_scope_name(text: &str) -> bool {
     !text.is_empty()
         && text.len() <= SCOPE_NAME_BYTES_MAX
-        && text.bytes().all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+        && text
+            .bytes()
+            .all(|b| matches!(b, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 /// A set of scopes of one API, by their numbers in its catalogue.
@@ -46,7 +48,9 @@ impl ScopeSet {
     /// Whether the scope is in the set.
     #[must_use]
     pub fn contains(&self, number: u8) -> bool {
-        self.0.get(usize::from(number / 64)).is_some_and(|w| w >> (number % 64) & 1 == 1)
+        self.0
+            .get(usize::from(number / 64))
+            .is_some_and(|w| w >> (number % 64) & 1 == 1)
     }
 
     /// Whether every scope of `other` is in this set.
@@ -115,7 +119,10 @@ impl<C> Encode<C> for ScopeSet {
         _: &mut C,
     ) -> Result<(), encode::Error<W::Error>> {
         let bytes: Vec<u8> = self.0.iter().flat_map(|w| w.to_le_bytes()).collect();
-        let used = bytes.iter().rposition(|b| *b != 0).map_or(0, |last| last + 1);
+        let used = bytes
+            .iter()
+            .rposition(|b| *b != 0)
+            .map_or(0, |last| last + 1);
         e.bytes(bytes.get(..used).unwrap_or_default())?.ok()
     }
 }
@@ -124,13 +131,15 @@ impl<'b, C> Decode<'b, C> for ScopeSet {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let bytes = d.bytes()?;
         if bytes.len() > SCOPES_MAX / 8 || bytes.last() == Some(&0) {
-            return Err(decode::Error::message("a scope set is at most 32 bytes, the last not zero"));
+            return Err(decode::Error::message(
+                "a scope set is at most 32 bytes, the last not zero",
+            ));
         }
         let bit = |(i, b): (usize, &u8)| {
             let byte = *b;
-            (0..8u8).filter(move |n| byte >> n & 1 == 1).filter_map(move |n| {
-                u8::try_from(i * 8 + usize::from(n)).ok()
-            })
+            (0..8u8)
+                .filter(move |n| byte >> n & 1 == 1)
+                .filter_map(move |n| u8::try_from(i * 8 + usize::from(n)).ok())
         };
         Ok(bytes.iter().enumerate().flat_map(bit).collect())
     }
@@ -178,7 +187,10 @@ impl Catalogue {
     /// The number of a scope that may be given, by name.
     #[must_use]
     pub fn number(&self, name: &str) -> Option<u8> {
-        self.0.iter().position(|s| s.name == name && !s.retired).and_then(|n| u8::try_from(n).ok())
+        self.0
+            .iter()
+            .position(|s| s.name == name && !s.retired)
+            .and_then(|n| u8::try_from(n).ok())
     }
 
     /// The name at a number.

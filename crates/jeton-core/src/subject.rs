@@ -40,7 +40,10 @@ impl SubjectId {
     /// Reads either id.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        text.parse().map(Self::User).or_else(|_| text.parse().map(Self::App)).ok()
+        text.parse()
+            .map(Self::User)
+            .or_else(|_| text.parse().map(Self::App))
+            .ok()
     }
 }
 

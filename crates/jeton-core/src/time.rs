@@ -14,7 +14,11 @@ impl Time {
     /// From milliseconds since the epoch, cut off at [`Time::MAX`].
     #[must_use]
     pub const fn from_millis(ms: u64) -> Self {
-        if ms > Self::MAX.0 { Self::MAX } else { Self(ms) }
+        if ms > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(ms)
+        }
     }
 
     /// From whole seconds since the epoch, cut off at [`Time::MAX`].

@@ -94,7 +94,11 @@ pub fn fsck(
         }
     }
     if fsck.tree.size() != head.size {
-        let what = format!("the head says {} events, there are {}", head.size, fsck.tree.size());
+        let what = format!(
+            "the head says {} events, there are {}",
+            head.size,
+            fsck.tree.size()
+        );
         fsck.find("head", "size", what);
     }
     if fsck.tree.frontier() != head.frontier {
@@ -110,13 +114,21 @@ pub fn fsck(
 impl Fsck<'_> {
     fn find(&mut self, table: &'static str, row: impl ToString, what: impl Into<String>) {
         if self.report.findings.len() < FINDINGS_MAX {
-            self.report.findings.push(Finding { table, row: row.to_string(), what: what.into() });
+            self.report.findings.push(Finding {
+                table,
+                row: row.to_string(),
+                what: what.into(),
+            });
         }
     }
 
     fn event(&mut self, stored: &Stored) -> Vec<jeton_tlog::Tile> {
         if stored.index != self.tree.size() {
-            self.find("event", stored.index, format!("index {} is missing", self.tree.size()));
+            self.find(
+                "event",
+                stored.index,
+                format!("index {} is missing", self.tree.size()),
+            );
         }
         let tiles = self.tree.push(&stored.leaf);
         if Some(self.tree.size()) == self.checkpoint {
@@ -124,7 +136,11 @@ impl Fsck<'_> {
         }
         self.report.events += 1;
         let Some((salt, bytes)) = &stored.opening else {
-            self.find("event", stored.index, format!("leaf {} has no opening", stored.index));
+            self.find(
+                "event",
+                stored.index,
+                format!("leaf {} has no opening", stored.index),
+            );
             return tiles;
         };
         match ledger::decode(bytes) {
@@ -171,7 +187,9 @@ impl Fsck<'_> {
     }
 
     fn replay_token(&mut self, index: u64, record: &Record) {
-        let Some(id) = record.event.token() else { return };
+        let Some(id) = record.event.token() else {
+            return;
+        };
         if let Some(fresh) = TokenRecord::issued(index, record.tenant, &record.event) {
             if self.tokens.insert(id, (fresh, 1)).is_some() {
                 self.find("event", index, "a token is issued twice");
@@ -194,19 +212,32 @@ impl Fsck<'_> {
         match Checkpoint::open(note.as_bytes(), log) {
             Err(error) => self.find("checkpoint", size, error.to_string()),
             Ok(open) => {
-                let same = self.roots.iter().any(|(at, root)| *at == size && root == open.root());
+                let same = self
+                    .roots
+                    .iter()
+                    .any(|(at, root)| *at == size && root == open.root());
                 if open.size() != size || !same {
-                    self.find("checkpoint", size, "the signed root is not what the leaves give");
+                    self.find(
+                        "checkpoint",
+                        size,
+                        "the signed root is not what the leaves give",
+                    );
                 }
             }
         }
     }
 
     fn rows(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
-        let mut entities: HashMap<_, _> =
-            self.directory.entities().map(|e| ((e.kind, e.id), e)).collect();
-        let mut tokens: HashMap<TokenId, TokenRow> =
-            self.tokens.iter().map(|(id, (token, _))| (*id, TokenRow::of(token))).collect();
+        let mut entities: HashMap<_, _> = self
+            .directory
+            .entities()
+            .map(|e| ((e.kind, e.id), e))
+            .collect();
+        let mut tokens: HashMap<TokenId, TokenRow> = self
+            .tokens
+            .iter()
+            .map(|(id, (token, _))| (*id, TokenRow::of(token)))
+            .collect();
         let mut found = Vec::new();
         let mut count = 0;
         let last_events = &self.last_events;
@@ -233,9 +264,17 @@ impl Fsck<'_> {
             }
         })?;
         self.report.rows = count;
-        found.extend(tokens.keys().map(|id| ("token", id.to_string(), "the row is missing".into())));
+        found.extend(
+            tokens
+                .keys()
+                .map(|id| ("token", id.to_string(), "the row is missing".into())),
+        );
         let missing = entities.keys().map(|(kind, id)| {
-            ("entity", format!("{kind} {}", TenantId::from_bytes(*id)), "the row is missing".into())
+            (
+                "entity",
+                format!("{kind} {}", TenantId::from_bytes(*id)),
+                "the row is missing".into(),
+            )
         });
         found.extend(missing);
         for (table, row, what) in found {
@@ -253,7 +292,11 @@ impl Fsck<'_> {
             }
         })?;
         for index in wrong {
-            self.find("trail", index, "the words are not those that the record was made with");
+            self.find(
+                "trail",
+                index,
+                "the words are not those that the record was made with",
+            );
         }
         Ok(())
     }
@@ -265,7 +308,9 @@ fn event_difference(due: &HashMap<[u8; 16], u64>, id: &[u8; 16], kept: u64) -> O
 }
 
 fn token_difference(due: Option<&TokenRow>, kept: &TokenRow) -> Option<String> {
-    let Some(due) = due else { return Some("no event explains this row".into()) };
+    let Some(due) = due else {
+        return Some("no event explains this row".into());
+    };
     if due == kept {
         return None;
     }

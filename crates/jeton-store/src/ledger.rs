@@ -70,7 +70,9 @@ impl Sealer {
     /// The end of an empty ledger.
     #[must_use]
     pub fn new() -> Self {
-        Self { tree: TileBuilder::new() }
+        Self {
+            tree: TileBuilder::new(),
+        }
     }
 
     /// The end of a ledger of `size`, whose incomplete tiles hold `partial` on each level.
@@ -78,7 +80,9 @@ impl Sealer {
     /// # Errors
     /// [`EdgeError`] if the hashes do not fit the size.
     pub fn resume(size: u64, partial: Vec<Vec<Hash>>) -> Result<Self, EdgeError> {
-        Ok(Self { tree: TileBuilder::resume(size, partial)? })
+        Ok(Self {
+            tree: TileBuilder::resume(size, partial)?,
+        })
     }
 
     /// How many events there are.
@@ -125,7 +129,15 @@ impl Sealer {
         let index = self.tree.size();
         tiles.extend(self.tree.push(leaf_hash(&leaf)));
         let (tenant, salt) = (record.tenant, seal.salt);
-        Ok(Entry { index, tenant, about, leaf, salt, record: bytes, aside })
+        Ok(Entry {
+            index,
+            tenant,
+            about,
+            leaf,
+            salt,
+            record: bytes,
+            aside,
+        })
     }
 
     /// Grows the tree by a stored leaf: for replay.
@@ -177,7 +189,11 @@ pub fn partial(reader: &mut dyn Reader, size: u64) -> Result<Vec<Vec<Hash>>, Sto
         if stored.index < size {
             bottom.push(leaf_hash(&stored.leaf));
         }
-        Ok(if stored.index + 1 < size { Continue::Yes } else { Continue::No })
+        Ok(if stored.index + 1 < size {
+            Continue::Yes
+        } else {
+            Continue::No
+        })
     })?;
     levels.push(bottom);
     let (mut level, mut full) = (0u8, size / width);

@@ -135,13 +135,28 @@ pub trait Reader: Send {
         each: &mut dyn FnMut(Stored) -> Result<Continue, StoreError>,
     ) -> Result<(), StoreError>;
     /// The audit trail of a tenant, youngest first, below `before`.
-    fn trail(&mut self, tenant: TenantId, before: Option<u64>, limit: u32) -> Result<Vec<Trail>, StoreError>;
+    fn trail(
+        &mut self,
+        tenant: TenantId,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Trail>, StoreError>;
     /// The history of one thing, youngest first, from the event at `index` back.
-    fn history(&mut self, tenant: TenantId, index: u64, limit: u32) -> Result<Vec<Trail>, StoreError>;
+    fn history(
+        &mut self,
+        tenant: TenantId,
+        index: u64,
+        limit: u32,
+    ) -> Result<Vec<Trail>, StoreError>;
     /// The erasable words beside one event.
     fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// A tenant's tokens by id, after `after`, with the index of each one's last event.
-    fn tokens(&mut self, tenant: TenantId, after: Option<TokenId>, limit: u32) -> Result<Vec<(TokenId, u64)>, StoreError>;
+    fn tokens(
+        &mut self,
+        tenant: TenantId,
+        after: Option<TokenId>,
+        limit: u32,
+    ) -> Result<Vec<(TokenId, u64)>, StoreError>;
     /// The index of a token's last event.
     fn token_event(&mut self, tenant: TenantId, token: TokenId) -> Result<Option<u64>, StoreError>;
     /// Calls `each` with every observed use.

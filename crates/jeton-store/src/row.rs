@@ -47,7 +47,14 @@ impl TokenRow {
             State::Revoked { at, reason } => (2, Some(reason), Some(at)),
         };
         let overlap = token.overlap_until;
-        let told = (&*token.terms, token.issued, token.generation, overlap, reason, ended);
+        let told = (
+            &*token.terms,
+            token.issued,
+            token.generation,
+            overlap,
+            reason,
+            ended,
+        );
         let mut body = Vec::with_capacity(160);
         // Encoding into a vector has no way to fail.
         let encoded = minicbor::encode(told, &mut body);
@@ -75,7 +82,9 @@ impl Row {
     ) -> Self {
         match token {
             Some(token) => Self::Token(TokenRow::of(token)),
-            None => directory.entity(tenant, event).map_or(Self::None, Self::Entity),
+            None => directory
+                .entity(tenant, event)
+                .map_or(Self::None, Self::Entity),
         }
     }
 }

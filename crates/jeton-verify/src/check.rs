@@ -85,7 +85,11 @@ pub struct Denied {
 
 impl From<Refusal> for Denied {
     fn from(refusal: Refusal) -> Self {
-        Self { refused: refusal.into(), token: None, limit: None }
+        Self {
+            refused: refusal.into(),
+            token: None,
+            limit: None,
+        }
     }
 }
 
@@ -126,12 +130,22 @@ impl Verifier {
 
     /// Reads the index; the writer waits meanwhile.
     pub fn with_index<T>(&self, read: impl FnOnce(&Index) -> T) -> T {
-        read(&self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+        read(
+            &self
+                .index
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     /// Changes the index apart from the ledger's events (what was observed before a restart).
     pub fn with_index_mut<T>(&self, write: impl FnOnce(&mut Index) -> T) -> T {
-        write(&mut self.index.write().unwrap_or_else(std::sync::PoisonError::into_inner))
+        write(
+            &mut self
+                .index
+                .write()
+                .unwrap_or_else(std::sync::PoisonError::into_inner),
+        )
     }
 
     /// Publishes stored events: the directory first, so that a token never stands before its owner.
@@ -170,7 +184,9 @@ impl Verifier {
     pub fn find(&self, text: &str) -> Result<TokenRecord, Refusal> {
         let token = TokenText::parse(text)?;
         let peppers = self.peppers.load();
-        let own = peppers.get(&token.prefix().as_u64()).ok_or(Refusal::TokenUnknown)?;
+        let own = peppers
+            .get(&token.prefix().as_u64())
+            .ok_or(Refusal::TokenUnknown)?;
         let directory = self.directory.load();
         self.with_index(|index| {
             let current = own.current.1.digest(&token);
@@ -179,7 +195,9 @@ impl Verifier {
                 let (_, previous) = own.previous.as_ref()?;
                 index.record_of(&previous.digest(&token), &directory)
             });
-            found.filter(|r| r.tenant == own.tenant).ok_or(Refusal::TokenUnknown)
+            found
+                .filter(|r| r.tenant == own.tenant)
+                .ok_or(Refusal::TokenUnknown)
         })
     }
 
@@ -197,11 +215,22 @@ impl Verifier {
         let directory = self.directory.load();
         let lost = Denied::from(Refusal::TokenUnknown);
         let tenant = directory.tenant(record.tenant).ok_or(lost)?;
-        let owner = directory.subject(record.tenant, record.subject).ok_or(lost)?;
+        let owner = directory
+            .subject(record.tenant, record.subject)
+            .ok_or(lost)?;
         let mut token = record.held();
         token.replaced_until = self.replaced_until(text);
-        let facts = Facts { token, tenant, owner, directory: &directory };
-        let denied = |refused| Denied { refused, token: Some(record.id), limit: None };
+        let facts = Facts {
+            token,
+            tenant,
+            owner,
+            directory: &directory,
+        };
+        let denied = |refused| Denied {
+            refused,
+            token: Some(record.id),
+            limit: None,
+        };
         judge::alive(&facts, now.time).map_err(denied)?;
         let networks = &record.terms.permit.conditions.networks;
         let there = |a| networks.iter().any(|n| n.contains(a));
@@ -218,7 +247,9 @@ impl Verifier {
         let own = peppers.get(&token.prefix().as_u64())?;
         let keys = core::iter::once(&own.current).chain(&own.previous);
         self.with_index(|index| {
-            let position = keys.map(|(_, p)| p.digest(&token)).find_map(|d| index.find(&d))?;
+            let position = keys
+                .map(|(_, p)| p.digest(&token))
+                .find_map(|d| index.find(&d))?;
             index.slot(position)?.leads_to().map(|(_, until)| until)
         })
     }
@@ -236,19 +267,34 @@ impl Verifier {
     pub fn check(&self, text: &str, question: &Question<'_>, now: Now) -> Result<Passed, Denied> {
         let token = TokenText::parse(text)?;
         let peppers = self.peppers.load();
-        let own = peppers.get(&token.prefix().as_u64()).ok_or(Refusal::TokenUnknown)?;
+        let own = peppers
+            .get(&token.prefix().as_u64())
+            .ok_or(Refusal::TokenUnknown)?;
         let digest = own.current.1.digest(&token);
-        let index = self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let index = self
+            .index
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let directory = self.directory.load();
-        let view = View { index: &index, directory: &directory };
+        let view = View {
+            index: &index,
+            directory: &directory,
+        };
         if let Some(position) = index.find(&digest) {
             return view.decide(position, question, now);
         }
-        let Some((_, previous)) = &own.previous else { return Err(Refusal::TokenUnknown.into()) };
-        let position = index.find(&previous.digest(&token)).ok_or(Refusal::TokenUnknown)?;
+        let Some((_, previous)) = &own.previous else {
+            return Err(Refusal::TokenUnknown.into());
+        };
+        let position = index
+            .find(&previous.digest(&token))
+            .ok_or(Refusal::TokenUnknown)?;
         let passed = view.decide(position, question, now)?;
         let replaced = passed.replaced_until.is_some();
-        Ok(Passed { rehash: (!replaced).then_some((own.current.0, digest)), ..passed })
+        Ok(Passed {
+            rehash: (!replaced).then_some((own.current.0, digest)),
+            ..passed
+        })
     }
 
     /// Checks many requests, each as [`Verifier::check`] would: their cache misses come together.
@@ -269,10 +315,19 @@ impl Verifier {
                     own.previous.is_none().then(|| own.current.1.digest(&token))
                 });
             }
-            let index = self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let index = self
+                .index
+                .read()
+                .unwrap_or_else(std::sync::PoisonError::into_inner);
             let directory = self.directory.load();
-            let view = View { index: &index, directory: &directory };
-            let touched = digests.iter().flatten().fold(0, |all, d| all ^ index.touch(d));
+            let view = View {
+                index: &index,
+                directory: &directory,
+            };
+            let touched = digests
+                .iter()
+                .flatten()
+                .fold(0, |all, d| all ^ index.touch(d));
             core::hint::black_box(touched);
             let mut found = [None; AT_ONCE];
             for (to, digest) in found.iter_mut().zip(&digests) {
@@ -322,11 +377,18 @@ impl View<'_> {
             limit: None,
         };
         let allowed = judge(&facts, question, now.time).map_err(|refused| {
-            if tenant.id == question.tenant { denied(refused) } else { lost }
+            if tenant.id == question.tenant {
+                denied(refused)
+            } else {
+                lost
+            }
         })?;
         let limit = self.meter(slot, terms, now).map_err(|retry_us| Denied {
             limit: terms.limit,
-            ..denied(Refused { retry_us, ..Refusal::LimitExceeded.into() })
+            ..denied(Refused {
+                retry_us,
+                ..Refusal::LimitExceeded.into()
+            })
         })?;
         Ok(Passed {
             token: slot.id(),
@@ -342,7 +404,9 @@ impl View<'_> {
     }
 
     fn meter(&self, slot: &Slot, terms: &Terms, now: Now) -> Result<Option<(Limit, u32)>, u64> {
-        let Some(limit) = terms.limit else { return Ok(None) };
+        let Some(limit) = terms.limit else {
+            return Ok(None);
+        };
         match slot.meter(limit, now.meter_us) {
             Metered::Within { remaining, .. } => Ok(Some((limit, remaining))),
             Metered::Beyond { retry_us } => Err(retry_us),
@@ -358,7 +422,9 @@ fn held<'a>(slot: &Slot, terms: &'a Terms, replaced_until: Option<Time>) -> Held
         expires: slot.expires(),
         state: slot.state(),
         // A token that was never used is idle since it was born.
-        last_used: slot.last_used().or_else(|| terms.idle.map(|_| slot.id().born())),
+        last_used: slot
+            .last_used()
+            .or_else(|| terms.idle.map(|_| slot.id().born())),
         replaced_until,
     }
 }

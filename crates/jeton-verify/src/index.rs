@@ -102,17 +102,25 @@ impl Index {
     #[must_use]
     pub fn slot(&self, position: u32) -> Option<&Slot> {
         let at = wide(position);
-        self.chunks.get(at / CHUNK).and_then(|c| c.slots.get(at % CHUNK))
+        self.chunks
+            .get(at / CHUNK)
+            .and_then(|c| c.slots.get(at % CHUNK))
     }
 
     fn slot_mut(&mut self, position: u32) -> Option<&mut Slot> {
         let at = wide(position);
-        self.chunks.get_mut(at / CHUNK).and_then(|c| c.slots.get_mut(at % CHUNK))
+        self.chunks
+            .get_mut(at / CHUNK)
+            .and_then(|c| c.slots.get_mut(at % CHUNK))
     }
 
     fn next_of(&self, position: u32) -> u32 {
         let at = wide(position);
-        self.chunks.get(at / CHUNK).and_then(|c| c.next.get(at % CHUNK)).copied().unwrap_or(NONE)
+        self.chunks
+            .get(at / CHUNK)
+            .and_then(|c| c.next.get(at % CHUNK))
+            .copied()
+            .unwrap_or(NONE)
     }
 
     /// The terms at a number.
@@ -127,7 +135,9 @@ impl Index {
         let halves = digest.halves();
         let [hash, _] = halves;
         // The digest is keyed: whoever could time this comparison learns nothing to aim with.
-        self.by_digest.candidates(hash).find(|p| self.slot(*p).is_some_and(|s| s.digest == halves))
+        self.by_digest
+            .candidates(hash)
+            .find(|p| self.slot(*p).is_some_and(|s| s.digest == halves))
     }
 
     /// Begins a look-up, so that a batch can have its cache misses at once.
@@ -139,7 +149,8 @@ impl Index {
 
     fn find_id(&self, id: TokenId) -> Option<u32> {
         self.by_id.candidates(id_hash(id)).find(|p| {
-            self.slot(*p).is_some_and(|s| s.id() == id && s.leads_to().is_none())
+            self.slot(*p)
+                .is_some_and(|s| s.id() == id && s.leads_to().is_none())
         })
     }
 
@@ -153,7 +164,10 @@ impl Index {
     #[must_use]
     pub fn record_of(&self, digest: &Digest, directory: &Directory) -> Option<TokenRecord> {
         let position = self.find(digest)?;
-        let target = self.slot(position)?.leads_to().map_or(position, |(target, _)| target);
+        let target = self
+            .slot(position)?
+            .leads_to()
+            .map_or(position, |(target, _)| target);
         self.record_at(target, directory)
     }
 
@@ -179,7 +193,9 @@ impl Index {
     /// How many events a token has had.
     #[must_use]
     pub fn sequence(&self, id: TokenId) -> u64 {
-        let Some(position) = self.find_id(id) else { return 0 };
+        let Some(position) = self.find_id(id) else {
+            return 0;
+        };
         let counted = self.slot(position).map_or(0, Slot::sequence);
         counted + self.extras.get(&position).map_or(0, |e| e.sequence_more)
     }
@@ -224,7 +240,11 @@ impl Index {
     /// The memory that tokens take, in bytes: slots, chains, tables. Terms are counted apart.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        let slots: usize = self.chunks.iter().map(|c| c.slots.capacity() * size_of::<Slot>()).sum();
+        let slots: usize = self
+            .chunks
+            .iter()
+            .map(|c| c.slots.capacity() * size_of::<Slot>())
+            .sum();
         let next: usize = self.chunks.iter().map(|c| c.next.capacity() * 4).sum();
         slots + next + self.by_digest.bytes() + self.by_id.bytes() + self.heads.capacity() * 4
     }
@@ -242,14 +262,25 @@ impl Index {
         record: &Record,
         directory: &Directory,
     ) -> Result<(), Inapplicable> {
-        let Some(id) = record.event.token() else { return Ok(()) };
-        if let Event::TokenIssued { class, subject, digest, pepper, terms, expires, .. } =
-            &record.event
+        let Some(id) = record.event.token() else {
+            return Ok(());
+        };
+        if let Event::TokenIssued {
+            class,
+            subject,
+            digest,
+            pepper,
+            terms,
+            expires,
+            ..
+        } = &record.event
         {
             if self.find_id(id).is_some() {
                 return Err(Inapplicable("a token is issued twice"));
             }
-            let owner = directory.subject_slot(*subject).ok_or(Inapplicable("a token without owner"))?;
+            let owner = directory
+                .subject_slot(*subject)
+                .ok_or(Inapplicable("a token without owner"))?;
             let mut slot = Slot::new(id, index, *class, *pepper);
             slot.set_digest(digest.halves(), *pepper);
             slot.set_expires(*expires);
@@ -259,8 +290,9 @@ impl Index {
             return self.add(slot, Some(owner));
         }
         let position = self.find_id(id).ok_or(Inapplicable("no such token"))?;
-        let mut token =
-            self.record_at(position, directory).ok_or(Inapplicable("a token without terms"))?;
+        let mut token = self
+            .record_at(position, directory)
+            .ok_or(Inapplicable("a token without terms"))?;
         token.apply(record.at, &record.event)?;
         self.store(position, &token, &record.event)
     }
@@ -288,7 +320,13 @@ impl Index {
         slot.count_event();
         let (old, old_pepper) = (slot.digest, slot.pepper());
         match event {
-            Event::TokenRotated { generation, digest, pepper, overlap_until, .. } => {
+            Event::TokenRotated {
+                generation,
+                digest,
+                pepper,
+                overlap_until,
+                ..
+            } => {
                 slot.set_digest(digest.halves(), *pepper);
                 self.link(position);
                 let extra = self.extras.entry(position).or_default();
@@ -312,10 +350,14 @@ impl Index {
 
     /// Makes a slot findable by its digest.
     fn link(&mut self, position: u32) {
-        let Some([hash, _]) = self.slot(position).map(|s| s.digest) else { return };
+        let Some([hash, _]) = self.slot(position).map(|s| s.digest) else {
+            return;
+        };
         let chunks = &self.chunks;
         self.by_digest.insert(hash, position, |p| {
-            let slot = chunks.get(wide(p) / CHUNK).and_then(|c| c.slots.get(wide(p) % CHUNK));
+            let slot = chunks
+                .get(wide(p) / CHUNK)
+                .and_then(|c| c.slots.get(wide(p) % CHUNK));
             slot.map_or(0, |s| s.digest[0])
         });
     }
@@ -327,8 +369,10 @@ impl Index {
         }
         let id = slot.id();
         if wide(position) % CHUNK == 0 {
-            self.chunks
-                .push(Chunk { slots: Vec::with_capacity(CHUNK), next: Vec::with_capacity(CHUNK) });
+            self.chunks.push(Chunk {
+                slots: Vec::with_capacity(CHUNK),
+                next: Vec::with_capacity(CHUNK),
+            });
         }
         let next = owner.map_or(NONE, |o| self.enchain(o, position));
         if let Some(chunk) = self.chunks.last_mut() {
@@ -341,7 +385,9 @@ impl Index {
             self.live += 1;
             let chunks = &self.chunks;
             self.by_id.insert(id_hash(id), position, |p| {
-                let slot = chunks.get(wide(p) / CHUNK).and_then(|c| c.slots.get(wide(p) % CHUNK));
+                let slot = chunks
+                    .get(wide(p) / CHUNK)
+                    .and_then(|c| c.slots.get(wide(p) % CHUNK));
                 slot.map_or(0, |s| id_hash(s.id()))
             });
         }
@@ -353,7 +399,9 @@ impl Index {
         if self.heads.len() <= at {
             self.heads.resize(at + 1, NONE);
         }
-        self.heads.get_mut(at).map_or(NONE, |head| core::mem::replace(head, position))
+        self.heads
+            .get_mut(at)
+            .map_or(NONE, |head| core::mem::replace(head, position))
     }
 
     fn number_of(&mut self, terms: &Terms) -> Result<u32, Inapplicable> {
@@ -373,7 +421,10 @@ impl Index {
 impl Index {
     /// All slots in order, with the chain to the next token of the same owner.
     pub fn words(&self) -> impl Iterator<Item = SlotWords> + '_ {
-        self.chunks.iter().flat_map(|c| &c.slots).map(Slot::to_words)
+        self.chunks
+            .iter()
+            .flat_map(|c| &c.slots)
+            .map(Slot::to_words)
     }
 
     /// All terms in the order of their numbers.
@@ -384,7 +435,9 @@ impl Index {
 
     /// What stands beside slots: position, generation, end of overlap, further events.
     pub fn beside(&self) -> impl Iterator<Item = (u32, u32, Option<Time>, u64)> + '_ {
-        self.extras.iter().map(|(p, e)| (*p, e.generation, e.overlap_until, e.sequence_more))
+        self.extras
+            .iter()
+            .map(|(p, e)| (*p, e.generation, e.overlap_until, e.sequence_more))
     }
 
     /// Takes a slot from a snapshot, in order.
@@ -394,7 +447,10 @@ impl Index {
     pub fn restore(&mut self, words: &SlotWords) -> Result<(), Inapplicable> {
         let slot = Slot::from_words(words);
         let owner = slot.leads_to().is_none().then_some(slot.owner);
-        let revoked = matches!(slot.state(), jeton_core::token::record::State::Revoked { .. });
+        let revoked = matches!(
+            slot.state(),
+            jeton_core::token::record::State::Revoked { .. }
+        );
         self.add(slot, owner)?;
         if revoked {
             self.live -= 1;
@@ -408,12 +464,33 @@ impl Index {
     /// [`Inapplicable`] if they stand there twice.
     pub fn restore_terms(&mut self, terms: &Terms) -> Result<(), Inapplicable> {
         let number = self.number_of(terms)?;
-        let last = self.terms.len().checked_sub(1).and_then(|l| u32::try_from(l).ok());
-        if last == Some(number) { Ok(()) } else { Err(Inapplicable("terms stand there twice")) }
+        let last = self
+            .terms
+            .len()
+            .checked_sub(1)
+            .and_then(|l| u32::try_from(l).ok());
+        if last == Some(number) {
+            Ok(())
+        } else {
+            Err(Inapplicable("terms stand there twice"))
+        }
     }
 
     /// Takes what stands beside a slot from a snapshot.
-    pub fn restore_beside(&mut self, position: u32, generation: u32, overlap_until: Option<Time>, more: u64) {
-        self.extras.insert(position, Extra { generation, overlap_until, sequence_more: more });
+    pub fn restore_beside(
+        &mut self,
+        position: u32,
+        generation: u32,
+        overlap_until: Option<Time>,
+        more: u64,
+    ) {
+        self.extras.insert(
+            position,
+            Extra {
+                generation,
+                overlap_until,
+                sequence_more: more,
+            },
+        );
     }
 }

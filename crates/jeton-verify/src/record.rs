@@ -48,7 +48,12 @@ impl Slot {
     #[must_use]
     pub fn new(id: TokenId, issued: u64, class: Class, pepper: u8) -> Self {
         let word = issued << 16 | u64::from(class.number()) << 11 | u64::from(pepper);
-        Self { id: *id.bytes(), expires_s: u32::MAX, word, ..Self::default() }
+        Self {
+            id: *id.bytes(),
+            expires_s: u32::MAX,
+            word,
+            ..Self::default()
+        }
     }
 
     /// A slot that leads from a replaced secret to its token, until the overlap ends.
@@ -179,9 +184,14 @@ impl Slot {
         let mut seen = self.meter.load(Relaxed);
         loop {
             let verdict = limit.meter(seen >> SEQUENCE_BITS, now_us);
-            let Metered::Within { tat, .. } = verdict else { return verdict };
+            let Metered::Within { tat, .. } = verdict else {
+                return verdict;
+            };
             let next = tat << SEQUENCE_BITS | seen & SEQUENCE_MAX;
-            match self.meter.compare_exchange_weak(seen, next, Relaxed, Relaxed) {
+            match self
+                .meter
+                .compare_exchange_weak(seen, next, Relaxed, Relaxed)
+            {
                 Ok(_) => return verdict,
                 Err(now) => seen = now,
             }
@@ -244,7 +254,11 @@ impl SlotWords {
     #[must_use]
     pub fn to_bytes(self) -> [u8; Self::BYTES] {
         let mut out = [0; Self::BYTES];
-        let words = self.digest.iter().flat_map(|w| w.to_le_bytes()).chain(self.id);
+        let words = self
+            .digest
+            .iter()
+            .flat_map(|w| w.to_le_bytes())
+            .chain(self.id);
         let words = words
             .chain(self.owner.to_le_bytes())
             .chain(self.terms.to_le_bytes())
@@ -269,7 +283,11 @@ impl SlotWords {
             let part = bytes.get(at..at + 4).and_then(|b| b.first_chunk());
             part.map(|b| u32::from_le_bytes(*b)).unwrap_or_default()
         };
-        let id = bytes.get(16..32).and_then(|b| b.first_chunk()).copied().unwrap_or_default();
+        let id = bytes
+            .get(16..32)
+            .and_then(|b| b.first_chunk())
+            .copied()
+            .unwrap_or_default();
         Self {
             digest: [u64_at(0), u64_at(8)],
             id,

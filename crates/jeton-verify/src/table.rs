@@ -39,7 +39,10 @@ impl Table {
     /// A table with room for `count` positions at a load of three quarters.
     #[must_use]
     pub fn with_room_for(count: usize) -> Self {
-        Self { entries: empty(count + count / 3 + 16), ..Self::default() }
+        Self {
+            entries: empty(count + count / 3 + 16),
+            ..Self::default()
+        }
     }
 
     /// The candidate positions for a hash, likeliest first.
@@ -50,7 +53,10 @@ impl Table {
     /// Reads the first entry that a hash leads to, so that a batch can have all its misses at once.
     #[must_use]
     pub fn touch(&self, hash: u64) -> u32 {
-        self.entries.get(home(hash, self.entries.len())).copied().unwrap_or(EMPTY)
+        self.entries
+            .get(home(hash, self.entries.len()))
+            .copied()
+            .unwrap_or(EMPTY)
     }
 
     /// Adds a position. `rehash` tells the hash of the thing at a position, for entries that move.
@@ -127,7 +133,10 @@ mod tests {
         for position in 0..20_000 {
             table.insert(hash(position), position, hash);
             for seen in [0, position / 2, position] {
-                assert!(table.candidates(hash(seen)).any(|p| p == seen), "{seen} at {position}");
+                assert!(
+                    table.candidates(hash(seen)).any(|p| p == seen),
+                    "{seen} at {position}"
+                );
             }
         }
         assert!(!table.candidates(hash(20_001)).any(|p| p == 20_001));

@@ -46,7 +46,9 @@ impl Clock {
     /// Wall time, as far as it can be believed.
     #[must_use]
     pub fn time(&self) -> Time {
-        let told = self.steady_ms().saturating_add_signed(self.offset_ms.load(Relaxed));
+        let told = self
+            .steady_ms()
+            .saturating_add_signed(self.offset_ms.load(Relaxed));
         Time::from_millis(told)
     }
 
@@ -57,7 +59,10 @@ impl Clock {
     /// The instant of a check.
     #[must_use]
     pub fn now(&self) -> Now {
-        Now { time: self.time(), meter_us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(0) }
+        Now {
+            time: self.time(),
+            meter_us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(0),
+        }
     }
 
     /// Follows wall time a little. Call it about once a second; a jump of more than a minute is returned as an alarm, in
@@ -67,12 +72,15 @@ impl Clock {
         let wall = i64::try_from(wall_ms()).unwrap_or(i64::MAX);
         let told = i64::try_from(steady).unwrap_or(i64::MAX) + self.offset_ms.load(Relaxed);
         let difference = wall - told;
-        let since = steady.saturating_sub(self.last_slew_ms.swap(steady, Relaxed)).min(10_000);
+        let since = steady
+            .saturating_sub(self.last_slew_ms.swap(steady, Relaxed))
+            .min(10_000);
         if difference.abs() > STEP_MS_MAX {
             return Some(difference);
         }
         let most = i64::try_from(since).unwrap_or(0) / SLEW;
-        self.offset_ms.fetch_add(difference.clamp(-most, most), Relaxed);
+        self.offset_ms
+            .fetch_add(difference.clamp(-most, most), Relaxed);
         None
     }
 
@@ -84,14 +92,19 @@ impl Clock {
 }
 
 fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Milliseconds since the machine started, suspension included.
 fn boot_ms() -> u64 {
     let ts = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    let (s, ns) = (u64::try_from(ts.tv_sec).unwrap_or(0), u64::try_from(ts.tv_nsec).unwrap_or(0));
+    let (s, ns) = (
+        u64::try_from(ts.tv_sec).unwrap_or(0),
+        u64::try_from(ts.tv_nsec).unwrap_or(0),
+    );
     s * 1000 + ns / 1_000_000
 }
 
@@ -109,7 +122,9 @@ pub fn stopwatch() -> impl Fn() -> core::time::Duration {
 pub fn draw<const N: usize>() -> [u8; N] {
     let mut bytes = [0; N];
     if aws_lc_rs::rand::fill(&mut bytes).is_err() {
-        tracing::error!("no entropy can be drawn: nothing can be issued safely, so the process ends");
+        tracing::error!(
+            "no entropy can be drawn: nothing can be issued safely, so the process ends"
+        );
         std::process::abort();
     }
     bytes

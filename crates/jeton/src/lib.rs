@@ -6,6 +6,7 @@
 pub mod app;
 pub mod capability;
 pub mod config;
+pub mod demo;
 pub mod http;
 pub mod net;
 pub mod node;

@@ -3,7 +3,10 @@
 /// The page of a refusal, by code.
 #[must_use]
 pub fn page(code: &str) -> Option<&'static str> {
-    PAGES.iter().find(|(c, _)| *c == code).map(|(_, page)| *page)
+    PAGES
+        .iter()
+        .find(|(c, _)| *c == code)
+        .map(|(_, page)| *page)
 }
 
 macro_rules! pages {

@@ -92,18 +92,34 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         per_ip_exempt: config.trusted_proxies.clone(),
         ..Limits::default()
     };
-    let server = Server { limits, stats: conns, drain: Duration::from_secs(config.drain_s) };
+    let server = Server {
+        limits,
+        stats: conns,
+        drain: Duration::from_secs(config.drain_s),
+    };
     let router = routes::router(&doors);
     let served = Arc::clone(&doors);
     let accepting = tokio::spawn(async move {
         let make = move |conn| Door::new(Arc::clone(&served), router.clone(), conn);
         let summary = server.serve(listeners, make, stopped).await;
-        tracing::info!(finished = summary.finished, dropped = summary.dropped, "the doors are closed");
+        tracing::info!(
+            finished = summary.finished,
+            dropped = summary.dropped,
+            "the doors are closed"
+        );
     });
     let keeping = tokio::spawn(housekeeping(Arc::clone(&doors), stop.subscribe()));
     let mut tasks = vec![accepting, keeping, observing];
     tasks.extend(reload);
-    Ok(Running { doors, address, plain_address, ca_pem, setup, stop, tasks })
+    Ok(Running {
+        doors,
+        address,
+        plain_address,
+        ca_pem,
+        setup,
+        stop,
+        tasks,
+    })
 }
 
 /// Offers a setup secret while the deployment has no operator.
@@ -120,7 +136,11 @@ fn offer_setup(doors: &Doors, config: &Config) -> anyhow::Result<Option<(Secret,
     Ok(Some((secret, file)))
 }
 
-type Opened = (Vec<Listener>, Option<PathBuf>, Option<tokio::task::JoinHandle<()>>);
+type Opened = (
+    Vec<Listener>,
+    Option<PathBuf>,
+    Option<tokio::task::JoinHandle<()>>,
+);
 
 async fn listeners(
     config: &Config,
@@ -168,11 +188,17 @@ async fn housekeeping(doors: Arc<Doors>, mut stop: watch::Receiver<bool>) {
 }
 
 fn watch_room(node: &Node, ballast: &disk::Ballast) {
-    let Some((percent, bytes)) = disk::free(&node.dir) else { return };
+    let Some((percent, bytes)) = disk::free(&node.dir) else {
+        return;
+    };
     let full = &node.writer.shared().full;
     let scarce = percent < FREE_PERCENT_MIN && bytes < 20 * disk::BALLAST_BYTES;
     if scarce && !full.swap(true, Relaxed) {
-        tracing::error!(percent, bytes, "the disk is nearly full: issuing stops, revocation goes on");
+        tracing::error!(
+            percent,
+            bytes,
+            "the disk is nearly full: issuing stops, revocation goes on"
+        );
     }
     // Room came back: take the ballast again first, so that the next shortage finds it.
     if !scarce && bytes > 2 * disk::BALLAST_BYTES && full.load(Relaxed) && ballast.take() {

@@ -98,7 +98,13 @@ pub struct Refused {
 
 impl From<Refusal> for Refused {
     fn from(refusal: Refusal) -> Self {
-        Self { refusal, at: None, reason: None, missing: ScopeSet::EMPTY, retry_us: 0 }
+        Self {
+            refusal,
+            at: None,
+            reason: None,
+            missing: ScopeSet::EMPTY,
+            retry_us: 0,
+        }
     }
 }
 
@@ -107,11 +113,7 @@ impl From<Refusal> for Refused {
 ///
 /// # Errors
 /// [`Refused`], with exactly one reason: the first in that order.
-pub fn judge(
-    facts: &Facts<'_>,
-    question: &Question<'_>,
-    now: Time,
-) -> Result<Allowed, Refused> {
+pub fn judge(facts: &Facts<'_>, question: &Question<'_>, now: Time) -> Result<Allowed, Refused> {
     alive(facts, now)?;
     if facts.tenant.id != question.tenant {
         return Err(Refusal::TokenUnknown.into());
@@ -129,8 +131,13 @@ pub(crate) fn reach(facts: &Facts<'_>, question: &Question<'_>) -> Result<Allowe
     let held = permit.use_.held(&question.api, question.resource);
     let owned = owner_holds(facts, question);
     let both = held.intersection(&owned);
-    let system_only = question.api == JETON_API && facts.directory.system() != Some(facts.tenant.id);
-    let both = if system_only { both.minus(&own::SYSTEM_ONLY.iter().copied().collect()) } else { both };
+    let system_only =
+        question.api == JETON_API && facts.directory.system() != Some(facts.tenant.id);
+    let both = if system_only {
+        both.minus(&own::SYSTEM_ONLY.iter().copied().collect())
+    } else {
+        both
+    };
     if both.covers(&question.needed) && !both.is_empty() {
         return Ok(Allowed { scopes: both });
     }
@@ -143,7 +150,10 @@ pub(crate) fn reach(facts: &Facts<'_>, question: &Question<'_>) -> Result<Allowe
     } else {
         Refusal::OwnerScopeMissing
     };
-    Err(Refused { missing, ..refusal.into() })
+    Err(Refused {
+        missing,
+        ..refusal.into()
+    })
 }
 
 /// Whether the token works at all now, whatever it is asked for.
@@ -151,7 +161,12 @@ pub(crate) fn reach(facts: &Facts<'_>, question: &Question<'_>) -> Result<Allowe
 /// # Errors
 /// [`Refused`] with the state that speaks against it.
 pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
-    let Facts { token, tenant, owner, .. } = facts;
+    let Facts {
+        token,
+        tenant,
+        owner,
+        ..
+    } = facts;
     match token.state {
         State::Active => {}
         State::Revoked { at, reason } => {
@@ -162,7 +177,10 @@ pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
             });
         }
         State::Suspended { reason } => {
-            return Err(Refused { reason: Some(reason), ..Refusal::TokenSuspended.into() });
+            return Err(Refused {
+                reason: Some(reason),
+                ..Refusal::TokenSuspended.into()
+            });
         }
     }
     if token.issued < tenant.cut_off || token.issued < owner.cut_off {
@@ -180,14 +198,25 @@ pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
 }
 
 fn window(token: &Held<'_>, now: Time) -> Result<(), Refused> {
-    let late = |refusal: Refusal, at: Time| Err(Refused { at: Some(at), ..refusal.into() });
+    let late = |refusal: Refusal, at: Time| {
+        Err(Refused {
+            at: Some(at),
+            ..refusal.into()
+        })
+    };
     if let Some(at) = token.expires.filter(|at| now >= *at) {
         return late(Refusal::TokenExpired, at);
     }
     if let Some(at) = token.replaced_until.filter(|at| now >= *at) {
         return late(Refusal::TokenReplaced, at);
     }
-    if let Some(at) = token.terms.permit.conditions.not_before.filter(|at| now < *at) {
+    if let Some(at) = token
+        .terms
+        .permit
+        .conditions
+        .not_before
+        .filter(|at| now < *at)
+    {
         return late(Refusal::TokenNotYetValid, at);
     }
     if let (Some(idle), Some(used)) = (token.terms.idle, token.last_used)
@@ -207,7 +236,11 @@ fn conditions(facts: &Facts<'_>, question: &Question<'_>) -> Result<(), Refused>
         return Err(Refusal::AddressRefused.into());
     }
     let methods = &conditions.methods;
-    if !methods.is_empty() && !question.method.is_some_and(|m| methods.iter().any(|own| own == m)) {
+    if !methods.is_empty()
+        && !question
+            .method
+            .is_some_and(|m| methods.iter().any(|own| own == m))
+    {
         return Err(Refusal::MethodRefused.into());
     }
     let paths = &conditions.paths;
@@ -223,7 +256,11 @@ fn owner_holds(facts: &Facts<'_>, question: &Question<'_>) -> ScopeSet {
         (SubjectId::App(_), Some(permit)) => permit.use_.held(&question.api, question.resource),
         (SubjectId::App(_), None) => ScopeSet::EMPTY,
         (SubjectId::User(_), _) => {
-            let roles = facts.owner.roles.iter().filter_map(|slot| facts.directory.role_at(*slot));
+            let roles = facts
+                .owner
+                .roles
+                .iter()
+                .filter_map(|slot| facts.directory.role_at(*slot));
             let live = roles.filter(|r| !r.deleted);
             live.fold(ScopeSet::EMPTY, |held, role| {
                 held.union(&role.permit.use_.held(&question.api, question.resource))

@@ -57,13 +57,21 @@ fn decide(
     let before = (Terms::clone(&token.terms), token.expires);
     let mut after = before.clone();
     if order.rights.is_some() || order.conditions.is_some() {
-        let owner = directory.subject(token.tenant, token.subject).ok_or(Refusal::NotFound)?;
+        let owner = directory
+            .subject(token.tenant, token.subject)
+            .ok_or(Refusal::NotFound)?;
         let use_ = match order.rights {
             Some(asked) => within_owner(asked, &authority::rights(directory, owner))?,
             None => before.0.permit.use_.clone(),
         };
-        let conditions = order.conditions.unwrap_or_else(|| before.0.permit.conditions.clone());
-        let asked = Permit { use_, give: before.0.permit.give.clone(), conditions };
+        let conditions = order
+            .conditions
+            .unwrap_or_else(|| before.0.permit.conditions.clone());
+        let asked = Permit {
+            use_,
+            give: before.0.permit.give.clone(),
+            conditions,
+        };
         after.0.permit = authority.attenuate(asked, "scopes")?.into_permit();
     }
     if let Some(lifetime) = order.lifetime {
@@ -85,7 +93,14 @@ fn decide(
     if after == before {
         return Ok(((), Vec::new()));
     }
-    Ok(((), vec![Event::TokenChanged { token: token.id, before, after }]))
+    Ok((
+        (),
+        vec![Event::TokenChanged {
+            token: token.id,
+            before,
+            after,
+        }],
+    ))
 }
 
 fn later(after: Option<Time>, before: Option<Time>) -> bool {

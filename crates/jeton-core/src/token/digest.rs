@@ -61,7 +61,9 @@ impl<C> Encode<C> for Digest {
 impl<'b, C> Decode<'b, C> for Digest {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let bytes = d.bytes()?.try_into();
-        bytes.map(Self).map_err(|_| decode::Error::message("a digest has 32 bytes"))
+        bytes
+            .map(Self)
+            .map_err(|_| decode::Error::message("a digest has 32 bytes"))
     }
 }
 

@@ -15,11 +15,7 @@ use crate::{
     scope::ScopeSet,
     subject::{Standing, Subject, SubjectId},
     time::Time,
-    token::{
-        digest::Digest,
-        record::Terms,
-        text::Class,
-    },
+    token::{digest::Digest, record::Terms, text::Class},
 };
 
 /// What a token is asked to be able to do.
@@ -92,7 +88,9 @@ fn decide(
     drawn: Drawn,
     now: Time,
 ) -> Result<(Issued, Vec<Event>), Blame> {
-    let tenant = directory.tenant(authority.tenant()).ok_or(Refusal::NotFound)?;
+    let tenant = directory
+        .tenant(authority.tenant())
+        .ok_or(Refusal::NotFound)?;
     let owner = owner(authority, order.subject, directory)?;
     class_fits(order.class, order.subject)?;
     let rights = authority::rights(directory, owner);
@@ -101,7 +99,11 @@ fn decide(
         Asked::Inherit => Rights::All,
         Asked::Rights(asked) => within_owner(asked, &rights)?,
     };
-    let permit = Permit { use_, give: order.give, conditions: order.conditions };
+    let permit = Permit {
+        use_,
+        give: order.give,
+        conditions: order.conditions,
+    };
     if order.class == Class::Pub {
         publishable(&permit)?;
     }
@@ -109,7 +111,11 @@ fn decide(
         let owner_gives = authority::permits(directory, owner).filter_map(|p| p.give.as_ref());
         let mut covering = owner_gives.filter(|g| g.rights.cover(&give.rights));
         covering.next().ok_or_else(|| {
-            Blame::field(Refusal::OwnerLacksRight, "give", "the owner may not give all of this")
+            Blame::field(
+                Refusal::OwnerLacksRight,
+                "give",
+                "the owner may not give all of this",
+            )
         })?;
     }
     let permit = authority.attenuate(permit, "scopes")?.into_permit();
@@ -119,7 +125,11 @@ fn decide(
         return Err(Blame::field(Refusal::PermanentRefused, "permanent", rule));
     }
     let expires = policy.expiry(order.lifetime, authority.lifetime_max(), now)?;
-    let terms = Terms { permit, limit: order.limit.or(policy.limit), idle: policy.idle };
+    let terms = Terms {
+        permit,
+        limit: order.limit.or(policy.limit),
+        idle: policy.idle,
+    };
     let event = Event::TokenIssued {
         token: drawn.token,
         class: order.class,
@@ -129,7 +139,14 @@ fn decide(
         terms: terms.clone(),
         expires,
     };
-    Ok((Issued { token: drawn.token, terms, expires }, vec![event]))
+    Ok((
+        Issued {
+            token: drawn.token,
+            terms,
+            expires,
+        },
+        vec![event],
+    ))
 }
 
 /// The subject that the token shall belong to, if the caller may act for it and it takes part.
@@ -139,12 +156,22 @@ fn owner<'a>(
     directory: &'a Directory,
 ) -> Result<&'a Subject, Blame> {
     let found = directory.subject(authority.tenant(), subject);
-    let owner = found.filter(|s| s.standing != Standing::Deleted).ok_or_else(|| {
-        Blame::field(Refusal::NotFound, "subject", "no such user or application in the tenant")
-    })?;
+    let owner = found
+        .filter(|s| s.standing != Standing::Deleted)
+        .ok_or_else(|| {
+            Blame::field(
+                Refusal::NotFound,
+                "subject",
+                "no such user or application in the tenant",
+            )
+        })?;
     may_manage(authority, subject)?;
     if owner.standing == Standing::Suspended {
-        return Err(Blame::field(Refusal::StateConflict, "subject", "the subject is suspended"));
+        return Err(Blame::field(
+            Refusal::StateConflict,
+            "subject",
+            "the subject is suspended",
+        ));
     }
     Ok(owner)
 }
@@ -192,7 +219,11 @@ fn defaults(directory: &Directory, owner: &Subject, rights: &Rights) -> Rights {
     let grants = directory.apis(owner.tenant).map(|api| {
         let marked = api.catalogue.defaults();
         let scopes: ScopeSet = marked.intersection(&rights.held(&api.id, None));
-        Grant { api: api.id, scopes, resources: vec![Pattern::everything()] }
+        Grant {
+            api: api.id,
+            scopes,
+            resources: vec![Pattern::everything()],
+        }
     });
     Rights::Listed(grants.collect()).normal()
 }

@@ -91,13 +91,20 @@ impl Reason {
     /// A small number, for compact records.
     #[must_use]
     pub fn number(self) -> u8 {
-        Self::ALL.iter().position(|r| *r == self).and_then(|n| u8::try_from(n).ok()).unwrap_or(0)
+        Self::ALL
+            .iter()
+            .position(|r| *r == self)
+            .and_then(|n| u8::try_from(n).ok())
+            .unwrap_or(0)
     }
 
     /// The reason at a small number.
     #[must_use]
     pub fn from_number(n: u8) -> Self {
-        Self::ALL.get(usize::from(n)).copied().unwrap_or(Self::Unspecified)
+        Self::ALL
+            .get(usize::from(n))
+            .copied()
+            .unwrap_or(Self::Unspecified)
     }
 
     /// Reads the word.
@@ -157,7 +164,15 @@ impl TokenRecord {
     /// The record that an issuance makes; `None` for any other event.
     #[must_use]
     pub fn issued(index: u64, tenant: TenantId, event: &Event) -> Option<Self> {
-        let Event::TokenIssued { token, class, subject, terms, expires, .. } = event else {
+        let Event::TokenIssued {
+            token,
+            class,
+            subject,
+            terms,
+            expires,
+            ..
+        } = event
+        else {
             return None;
         };
         Some(Self {
@@ -187,13 +202,23 @@ impl TokenRecord {
             return Err(Inapplicable("something follows a token's revocation"));
         }
         match event {
-            Event::TokenChanged { after: (terms, expires), .. } => {
+            Event::TokenChanged {
+                after: (terms, expires),
+                ..
+            } => {
                 self.terms = Arc::new(terms.clone());
                 self.expires = *expires;
             }
-            Event::TokenSuspended { reason, .. } => self.state = State::Suspended { reason: *reason },
+            Event::TokenSuspended { reason, .. } => {
+                self.state = State::Suspended { reason: *reason }
+            }
             Event::TokenResumed { .. } => self.state = State::Active,
-            Event::TokenRotated { generation, overlap_until, expires, .. } => {
+            Event::TokenRotated {
+                generation,
+                overlap_until,
+                expires,
+                ..
+            } => {
                 if *generation != self.generation + 1 {
                     return Err(Inapplicable("a rotation skips a generation"));
                 }
@@ -202,11 +227,17 @@ impl TokenRecord {
                 self.expires = *expires;
             }
             Event::TokenRevoked { reason, .. } => {
-                self.state = State::Revoked { at: at.whole_second(), reason: *reason };
+                self.state = State::Revoked {
+                    at: at.whole_second(),
+                    reason: *reason,
+                };
             }
             Event::TokenIssued { .. } => return Err(Inapplicable("a token is issued twice")),
             // Only events that name a token reach this place; a new digest changes nothing that the rules know.
-            #[expect(clippy::wildcard_enum_match_arm, reason = "the token's id was compared above")]
+            #[expect(
+                clippy::wildcard_enum_match_arm,
+                reason = "the token's id was compared above"
+            )]
             _ => {}
         }
         Ok(())

@@ -31,9 +31,13 @@ pub fn revoke_by_possession(token: &TokenRecord) -> Decision<()> {
 fn ended_by(token: &TokenRecord, reason: Reason) -> Decision<()> {
     match token.state {
         State::Revoked { .. } => Decision::yes((), Vec::new()),
-        State::Active | State::Suspended { .. } => {
-            Decision::yes((), vec![Event::TokenRevoked { token: token.id, reason }])
-        }
+        State::Active | State::Suspended { .. } => Decision::yes(
+            (),
+            vec![Event::TokenRevoked {
+                token: token.id,
+                reason,
+            }],
+        ),
     }
 }
 
@@ -43,9 +47,13 @@ pub fn suspend(authority: &Authority, token: &TokenRecord, reason: Reason) -> De
         return Decision::no(blame);
     }
     match token.state {
-        State::Active => {
-            Decision::yes((), vec![Event::TokenSuspended { token: token.id, reason }])
-        }
+        State::Active => Decision::yes(
+            (),
+            vec![Event::TokenSuspended {
+                token: token.id,
+                reason,
+            }],
+        ),
         State::Suspended { .. } => Decision::yes((), Vec::new()),
         State::Revoked { .. } => Decision::no(revoked()),
     }
@@ -58,15 +66,17 @@ pub fn resume(authority: &Authority, token: &TokenRecord) -> Decision<()> {
     }
     match token.state {
         State::Active => Decision::yes((), Vec::new()),
-        State::Suspended { .. } => {
-            Decision::yes((), vec![Event::TokenResumed { token: token.id }])
-        }
+        State::Suspended { .. } => Decision::yes((), vec![Event::TokenResumed { token: token.id }]),
         State::Revoked { .. } => Decision::no(revoked()),
     }
 }
 
 pub(crate) fn revoked() -> Blame {
-    Blame { refusal: Refusal::StateConflict, field: None, rule: Some("the token is revoked".into()) }
+    Blame {
+        refusal: Refusal::StateConflict,
+        field: None,
+        rule: Some("the token is revoked".into()),
+    }
 }
 
 /// Ends every token of the tenant, or of one subject, issued before this moment.
@@ -86,5 +96,12 @@ pub fn cut_off(
         return Decision::no(Blame::field(Refusal::NotFound, "subject", rule));
     }
     let below = directory.size();
-    Decision::yes(below, vec![Event::CutOff { subject, below, reason }])
+    Decision::yes(
+        below,
+        vec![Event::CutOff {
+            subject,
+            below,
+            reason,
+        }],
+    )
 }

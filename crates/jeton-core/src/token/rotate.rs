@@ -79,27 +79,40 @@ fn decide(
         State::Active => {}
         State::Suspended { .. } => {
             let rule = Some("the token is suspended".into());
-            return Err(Blame { refusal: Refusal::StateConflict, field: None, rule });
+            return Err(Blame {
+                refusal: Refusal::StateConflict,
+                field: None,
+                rule,
+            });
         }
         State::Revoked { .. } => return Err(revoked()),
     }
     if token.expired(now) {
         let rule = Some("the token has expired".into());
-        return Err(Blame { refusal: Refusal::StateConflict, field: None, rule });
+        return Err(Blame {
+            refusal: Refusal::StateConflict,
+            field: None,
+            rule,
+        });
     }
     let policy = tenant.policy(token.class);
-    let overlap = order.overlap.unwrap_or_else(|| OVERLAP_DEFAULT.min(policy.overlap_max));
+    let overlap = order
+        .overlap
+        .unwrap_or_else(|| OVERLAP_DEFAULT.min(policy.overlap_max));
     if overlap > policy.overlap_max {
-        let rule = format!("at most {} seconds for this class", policy.overlap_max.as_seconds());
+        let rule = format!(
+            "at most {} seconds for this class",
+            policy.overlap_max.as_seconds()
+        );
         return Err(Blame::field(Refusal::FieldInvalid, "overlap_s", rule));
     }
     let now = now.whole_second();
     let expires = match (order.lifetime, by) {
         (None, _) => token.expires,
         // A token may renew itself for its default lifetime and no longer: more is its manager's to give.
-        (Some(Lifetime::Default), By::Itself) if token.expires.is_some() => {
-            policy.expiry(Lifetime::Default, None, now)?.max(token.expires)
-        }
+        (Some(Lifetime::Default), By::Itself) if token.expires.is_some() => policy
+            .expiry(Lifetime::Default, None, now)?
+            .max(token.expires),
         (Some(_), By::Itself) => {
             let rule = "a token renews itself for the default lifetime only";
             return Err(Blame::field(Refusal::FieldInvalid, "lifetime", rule));
@@ -110,8 +123,11 @@ fn decide(
         }
         (Some(lifetime), By::Authority(_)) => policy.expiry(lifetime, lifetime_max, now)?,
     };
-    let rotated =
-        Rotated { generation: token.generation + 1, overlap_until: now.after(overlap), expires };
+    let rotated = Rotated {
+        generation: token.generation + 1,
+        overlap_until: now.after(overlap),
+        expires,
+    };
     let event = Event::TokenRotated {
         token: token.id,
         generation: rotated.generation,

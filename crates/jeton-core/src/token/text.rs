@@ -26,7 +26,9 @@ impl Prefix {
         let (first, rest) = text.split_first()?;
         let legal = first.is_ascii_lowercase()
             && (1..=7).contains(&rest.len())
-            && rest.iter().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
+            && rest
+                .iter()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit());
         if !legal {
             return None;
         }
@@ -41,7 +43,10 @@ impl Prefix {
     #[must_use]
     pub fn as_str(&self) -> &str {
         let len = self.0.iter().position(|b| *b == 0).unwrap_or(8);
-        self.0.get(..len).and_then(|b| core::str::from_utf8(b).ok()).unwrap_or_default()
+        self.0
+            .get(..len)
+            .and_then(|b| core::str::from_utf8(b).ok())
+            .unwrap_or_default()
     }
 
     /// The prefix as one number, for a quick table.
@@ -155,12 +160,18 @@ impl<'a> TokenText<'a> {
             return Err(Refusal::TokenMalformed);
         }
         let malformed = Refusal::TokenMalformed;
-        let body_at = bytes.len().checked_sub(RANDOM_LEN + CHECKSUM_LEN).ok_or(malformed)?;
+        let body_at = bytes
+            .len()
+            .checked_sub(RANDOM_LEN + CHECKSUM_LEN)
+            .ok_or(malformed)?;
         let (head, body) = bytes.split_at_checked(body_at).ok_or(malformed)?;
         let head = head.strip_suffix(b"_").ok_or(malformed)?;
         let class_at = head.len().checked_sub(4).ok_or(malformed)?;
         let (prefix, class) = head.split_at_checked(class_at).ok_or(malformed)?;
-        let class = class.strip_prefix(b"_").and_then(Class::parse).ok_or(malformed)?;
+        let class = class
+            .strip_prefix(b"_")
+            .and_then(Class::parse)
+            .ok_or(malformed)?;
         let prefix = Prefix::parse(prefix).ok_or(malformed)?;
         if !body.iter().all(u8::is_ascii_alphanumeric) {
             return Err(malformed);
@@ -170,7 +181,11 @@ impl<'a> TokenText<'a> {
         if checksum(signed) != *sum {
             return Err(Refusal::TokenChecksum);
         }
-        Ok(Self { text, prefix, class })
+        Ok(Self {
+            text,
+            prefix,
+            class,
+        })
     }
 
     /// The text itself: secret.
@@ -217,8 +232,9 @@ pub fn mint(prefix: Prefix, class: Class, draw: &TextDraw) -> Option<Secret> {
     text.push_str(class.as_str());
     text.push('_');
     let usable = draw.0.iter().filter(|b| **b < 248).take(RANDOM_LEN);
-    let letters: Vec<u8> =
-        usable.filter_map(|b| BASE62.get(usize::from(b % 62)).copied()).collect();
+    let letters: Vec<u8> = usable
+        .filter_map(|b| BASE62.get(usize::from(b % 62)).copied())
+        .collect();
     if letters.len() < RANDOM_LEN {
         return None;
     }
@@ -248,7 +264,12 @@ mod tests {
         let text = TokenText::parse(secret.expose_secret()).unwrap_or_else(|_| panic!());
         assert_eq!(text.prefix().as_str(), "acme");
         assert_eq!(text.class(), Class::Key);
-        let longest = mint(Prefix::parse(b"abcdefgh").unwrap(), Class::Pat, &TextDraw([9; 64])).unwrap();
+        let longest = mint(
+            Prefix::parse(b"abcdefgh").unwrap(),
+            Class::Pat,
+            &TextDraw([9; 64]),
+        )
+        .unwrap();
         assert_eq!(longest.expose_secret().len(), TOKEN_BYTES_MAX);
     }
 
@@ -258,7 +279,11 @@ mod tests {
         let text = secret.expose_secret();
         for end in 0..text.len() {
             assert!(TokenText::parse(&text[..end]).is_err(), "prefix of {end}");
-            assert!(TokenText::parse(&text[end + 1..]).is_err(), "suffix from {}", end + 1);
+            assert!(
+                TokenText::parse(&text[end + 1..]).is_err(),
+                "suffix from {}",
+                end + 1
+            );
         }
         for more in [" ", "\n", "a", "\0", "="] {
             assert!(TokenText::parse(&format!("{text}{more}")).is_err());
@@ -275,7 +300,14 @@ mod tests {
 
     #[test]
     fn a_draw_without_enough_bytes_mints_nothing() {
-        assert!(mint(Prefix::parse(b"ab").unwrap(), Class::Key, &TextDraw([255; 64])).is_none());
+        assert!(
+            mint(
+                Prefix::parse(b"ab").unwrap(),
+                Class::Key,
+                &TextDraw([255; 64])
+            )
+            .is_none()
+        );
     }
 
     proptest! {

@@ -73,7 +73,12 @@ impl Store for Sqlite {
 fn append_entry(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), StoreError> {
     tx.prepare_cached("INSERT INTO event (idx, leaf, salt, record) VALUES (?1, ?2, ?3, ?4)")
         .and_then(|mut s| {
-            s.execute(params![stored(entry.index), entry.leaf, entry.salt, entry.record])
+            s.execute(params![
+                stored(entry.index),
+                entry.leaf,
+                entry.salt,
+                entry.record
+            ])
         })
         .map_err(disk(DOING))?;
     append_trail(tx, entry, row)?;
@@ -121,9 +126,11 @@ fn append_entry(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), St
 
 /// The trail leads back through one thing's history: the row still holds the index of the event before.
 fn append_trail(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), StoreError> {
-    const OF_TOKEN: &str = "INSERT INTO trail (tenant, idx, about, salt, words, previous) VALUES (?1, ?2, ?3, ?4, ?5,
+    const OF_TOKEN: &str =
+        "INSERT INTO trail (tenant, idx, about, salt, words, previous) VALUES (?1, ?2, ?3, ?4, ?5,
         (SELECT event FROM token WHERE tenant = ?1 AND id = ?3))";
-    const OF_ENTITY: &str = "INSERT INTO trail (tenant, idx, about, salt, words, previous) VALUES (?1, ?2, ?3, ?4, ?5,
+    const OF_ENTITY: &str =
+        "INSERT INTO trail (tenant, idx, about, salt, words, previous) VALUES (?1, ?2, ?3, ?4, ?5,
         (SELECT max(event) FROM entity WHERE tenant = ?1 AND kind = ?6 AND id = ?3))";
     let sql = match row {
         Row::Token(_) => OF_TOKEN,
@@ -151,7 +158,13 @@ fn append_trail(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), St
 fn append_tiles(tx: &Transaction<'_>, batch: &Batch<'_>) -> Result<(), StoreError> {
     for tile in batch.tiles {
         tx.prepare_cached("INSERT INTO tile (level, n, data) VALUES (?1, ?2, ?3)")
-            .and_then(|mut s| s.execute(params![tile.id.level(), stored(tile.id.index()), tile.bytes]))
+            .and_then(|mut s| {
+                s.execute(params![
+                    tile.id.level(),
+                    stored(tile.id.index()),
+                    tile.bytes
+                ])
+            })
             .map_err(disk(DOING))?;
     }
     Ok(())

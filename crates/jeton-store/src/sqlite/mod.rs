@@ -49,7 +49,8 @@ impl Sqlite {
             Durability::DangerNormal => "NORMAL",
         };
         let set = |name: &str, value: &dyn rusqlite::ToSql| {
-            db.pragma_update(None, name, value).map_err(disk("setting the store up"))
+            db.pragma_update(None, name, value)
+                .map_err(disk("setting the store up"))
         };
         set("journal_mode", &"WAL")?;
         set("synchronous", &synchronous)?;
@@ -58,9 +59,13 @@ impl Sqlite {
         set("wal_autocheckpoint", &8192)?;
         set("trusted_schema", &"OFF")?;
         db.set_prepared_statement_cache_capacity(64);
-        db.busy_timeout(core::time::Duration::from_secs(10)).map_err(disk("setting the store up"))?;
+        db.busy_timeout(core::time::Duration::from_secs(10))
+            .map_err(disk("setting the store up"))?;
         schema::migrate(&mut db)?;
-        Ok(Self { path: path.to_owned(), db })
+        Ok(Self {
+            path: path.to_owned(),
+            db,
+        })
     }
 }
 
@@ -72,7 +77,8 @@ impl SqliteReader {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let db = Connection::open_with_flags(path, flags).map_err(disk("opening the store"))?;
-        db.busy_timeout(core::time::Duration::from_secs(10)).map_err(disk("opening the store"))?;
+        db.busy_timeout(core::time::Duration::from_secs(10))
+            .map_err(disk("opening the store"))?;
         db.set_prepared_statement_cache_capacity(64);
         Ok(Self { db })
     }
@@ -82,12 +88,19 @@ impl SqliteReader {
 fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
-        _ => StoreError::Disk { doing, source: Box::new(error) },
+        _ => StoreError::Disk {
+            doing,
+            source: Box::new(error),
+        },
     }
 }
 
 fn inconsistent(table: &'static str, column: &'static str, row: impl ToString) -> StoreError {
-    StoreError::Inconsistent { table, column, row: row.to_string() }
+    StoreError::Inconsistent {
+        table,
+        column,
+        row: row.to_string(),
+    }
 }
 
 /// An index as the engine holds it: 64 bits, signed.

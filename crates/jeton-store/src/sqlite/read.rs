@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::{SqliteReader, disk, inconsistent, loaded, stored};
 use crate::{
-    Continue, Head, LastUse, Reader, Stored, StoreError, Trail,
+    Continue, Head, LastUse, Reader, StoreError, Stored, Trail,
     row::{Row, TokenRow},
 };
 
@@ -22,10 +22,16 @@ pub(super) fn head(db: &Connection) -> Result<Head, StoreError> {
         .map_err(disk(DOING))?;
     let size = loaded("head", "size", size)?;
     // Before the first batch the column is empty.
-    Ok(Head { size, frontier, batch: batch.try_into().unwrap_or_default() })
+    Ok(Head {
+        size,
+        frontier,
+        batch: batch.try_into().unwrap_or_default(),
+    })
 }
 
-fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<(i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn stored_event(
+    row: &SqlRow<'_>,
+) -> rusqlite::Result<(i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
@@ -45,7 +51,11 @@ impl SqliteReader {
             let index = loaded("event", "idx", index)?;
             // An erased opening leaves a gap in the trail that the ledger explains.
             if let Some(record) = record {
-                out.push(Trail { index, record, words });
+                out.push(Trail {
+                    index,
+                    record,
+                    words,
+                });
             }
         }
         Ok(out)
@@ -64,17 +74,28 @@ impl Reader for SqliteReader {
     ) -> Result<(), StoreError> {
         let mut statement = self
             .db
-            .prepare_cached("SELECT idx, leaf, salt, record FROM event WHERE idx >= ?1 ORDER BY idx")
+            .prepare_cached(
+                "SELECT idx, leaf, salt, record FROM event WHERE idx >= ?1 ORDER BY idx",
+            )
             .map_err(disk(DOING))?;
-        let rows = statement.query_map([stored(from)], stored_event).map_err(disk(DOING))?;
+        let rows = statement
+            .query_map([stored(from)], stored_event)
+            .map_err(disk(DOING))?;
         for row in rows {
             let (index, leaf, salt, record) = row.map_err(disk(DOING))?;
             let index = loaded("event", "idx", index)?;
             let salt: Option<[u8; 32]> = match salt {
                 None => None,
-                Some(s) => Some(s.try_into().map_err(|_| inconsistent("event", "salt", index))?),
+                Some(s) => Some(
+                    s.try_into()
+                        .map_err(|_| inconsistent("event", "salt", index))?,
+                ),
             };
-            let stored = Stored { index, leaf, opening: salt.zip(record) };
+            let stored = Stored {
+                index,
+                leaf,
+                opening: salt.zip(record),
+            };
             if each(stored)? == Continue::No {
                 break;
             }
@@ -118,7 +139,8 @@ impl Reader for SqliteReader {
         self.db
             .prepare_cached("SELECT words FROM trail WHERE tenant = ?1 AND idx = ?2")
             .and_then(|mut s| {
-                s.query_row(params![tenant.bytes(), stored(index)], |r| r.get(0)).optional()
+                s.query_row(params![tenant.bytes(), stored(index)], |r| r.get(0))
+                    .optional()
             })
             .map(Option::flatten)
             .map_err(disk(DOING))
@@ -138,7 +160,9 @@ impl Reader for SqliteReader {
             )
             .map_err(disk(DOING))?;
         let rows = statement
-            .query_map(params![tenant.bytes(), after, limit], |r| Ok((r.get(0)?, r.get(1)?)))
+            .query_map(params![tenant.bytes(), after, limit], |r| {
+                Ok((r.get(0)?, r.get(1)?))
+            })
             .map_err(disk(DOING))?;
         let mut out = Vec::new();
         for row in rows {
@@ -153,15 +177,20 @@ impl Reader for SqliteReader {
             .db
             .prepare_cached("SELECT event FROM token WHERE tenant = ?1 AND id = ?2")
             .and_then(|mut s| {
-                s.query_row(params![tenant.bytes(), token.bytes()], |r| r.get(0)).optional()
+                s.query_row(params![tenant.bytes(), token.bytes()], |r| r.get(0))
+                    .optional()
             })
             .map_err(disk(DOING))?;
-        found.map(|event| loaded("token", "event", event)).transpose()
+        found
+            .map(|event| loaded("token", "event", event))
+            .transpose()
     }
 
     fn last_uses(&mut self, each: &mut dyn FnMut(LastUse)) -> Result<(), StoreError> {
-        let mut statement =
-            self.db.prepare("SELECT token, at, address FROM last_use").map_err(disk(DOING))?;
+        let mut statement = self
+            .db
+            .prepare("SELECT token, at, address FROM last_use")
+            .map_err(disk(DOING))?;
         let rows = statement.query_map([], last_use).map_err(disk(DOING))?;
         for row in rows {
             each(row.map_err(disk(DOING))?);
@@ -201,7 +230,10 @@ impl Reader for SqliteReader {
     fn tile(&mut self, level: u8, n: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.db
             .prepare_cached("SELECT data FROM tile WHERE level = ?1 AND n = ?2")
-            .and_then(|mut s| s.query_row(params![level, stored(n)], |r| r.get(0)).optional())
+            .and_then(|mut s| {
+                s.query_row(params![level, stored(n)], |r| r.get(0))
+                    .optional()
+            })
             .map_err(disk(DOING))
     }
 
@@ -211,7 +243,9 @@ impl Reader for SqliteReader {
             .prepare_cached("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
             .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?))).optional())
             .map_err(disk(DOING))?;
-        found.map(|(size, note)| Ok((loaded("checkpoint", "size", size)?, note))).transpose()
+        found
+            .map(|(size, note)| Ok((loaded("checkpoint", "size", size)?, note)))
+            .transpose()
     }
 
     fn asides(&mut self, each: &mut dyn FnMut(u64, [u8; 16], Vec<u8>)) -> Result<(), StoreError> {
@@ -225,7 +259,9 @@ impl Reader for SqliteReader {
         for row in rows {
             let (index, salt, words): (i64, Vec<u8>, Vec<u8>) = row.map_err(disk(DOING))?;
             let index = loaded("trail", "idx", index)?;
-            let salt = salt.try_into().map_err(|_| inconsistent("trail", "salt", index))?;
+            let salt = salt
+                .try_into()
+                .map_err(|_| inconsistent("trail", "salt", index))?;
             each(index, salt, words);
         }
         Ok(())
@@ -256,11 +292,25 @@ fn token_row(row: &SqlRow<'_>) -> rusqlite::Result<(TokenRow, i64)> {
 
 fn entity_row(row: &SqlRow<'_>) -> Result<(Entity, i64), StoreError> {
     let (tenant, kind, id, event, body): ([u8; 16], String, [u8; 16], i64, Vec<u8>) = (|| {
-        Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+        Ok((
+            row.get(0)?,
+            row.get(1)?,
+            row.get(2)?,
+            row.get(3)?,
+            row.get(4)?,
+        ))
     })()
     .map_err(disk(DOING))?;
     let known = ["tenant", "api", "role", "user", "application"];
     let kind = known.into_iter().find(|k| *k == kind);
     let kind = kind.ok_or_else(|| inconsistent("entity", "kind", TenantId::from_bytes(id)))?;
-    Ok((Entity { kind, id, tenant: TenantId::from_bytes(tenant), body }, event))
+    Ok((
+        Entity {
+            kind,
+            id,
+            tenant: TenantId::from_bytes(tenant),
+            body,
+        },
+        event,
+    ))
 }

@@ -16,7 +16,8 @@ const APPLICATION_ID: i64 = 0x6a65_746f;
 pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     let doing = "migrating the store";
     let read = |name: &str, db: &Connection| {
-        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(disk(doing))
+        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(disk(doing))
     };
     let (version, owner) = (read("user_version", db)?, read("application_id", db)?);
     if version > 0 && owner != APPLICATION_ID {
@@ -29,11 +30,15 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
     }
     let done = usize::try_from(version).unwrap_or(0);
     for (at, sql) in MIGRATIONS.iter().enumerate().skip(done) {
-        let tx = db.transaction_with_behavior(TransactionBehavior::Immediate).map_err(disk(doing))?;
+        let tx = db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(disk(doing))?;
         tx.execute_batch(sql).map_err(disk(doing))?;
         let next = i64::try_from(at + 1).unwrap_or(i64::MAX);
-        tx.pragma_update(None, "user_version", next).map_err(disk(doing))?;
-        tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(disk(doing))?;
+        tx.pragma_update(None, "user_version", next)
+            .map_err(disk(doing))?;
+        tx.pragma_update(None, "application_id", APPLICATION_ID)
+            .map_err(disk(doing))?;
         tx.commit().map_err(disk(doing))?;
     }
     Ok(())

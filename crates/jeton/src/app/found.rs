@@ -46,19 +46,54 @@ pub struct Admin {
 /// # Errors
 /// [`Refusal::SetupSpent`] if there is an operator already.
 pub async fn operator(node: &Node, words: Option<Vec<u8>>) -> Result<Admin, Blame> {
-    let tenant = node.verifier.directory().system().ok_or(Refusal::Unavailable)?;
-    let prefix = node.verifier.directory().tenant(tenant).ok_or(Refusal::Unavailable)?.prefix;
+    let tenant = node
+        .verifier
+        .directory()
+        .system()
+        .ok_or(Refusal::Unavailable)?;
+    let prefix = node
+        .verifier
+        .directory()
+        .tenant(tenant)
+        .ok_or(Refusal::Unavailable)?
+        .prefix;
     let minted = mint_for(node, tenant, prefix, Class::Svc)?;
     let (drawn, app) = (minted.drawn, capability::draw_id(node.clock.time()));
     let done = node.writer.submit(Purpose::Grow, move |facts| {
-        if facts.directory.subjects_after(tenant, None).next().is_some() {
+        if facts
+            .directory
+            .subjects_after(tenant, None)
+            .next()
+            .is_some()
+        {
             return Ruling::no(tenant, Refusal::SetupSpent);
         }
-        let decision = admin(facts.directory, (tenant, None), app, (drawn, facts.now), Actor::Setup);
-        Ruling { tenant, actor: Actor::Setup, request: None, words, decision }
+        let decision = admin(
+            facts.directory,
+            (tenant, None),
+            app,
+            (drawn, facts.now),
+            Actor::Setup,
+        );
+        Ruling {
+            tenant,
+            actor: Actor::Setup,
+            request: None,
+            words,
+            decision,
+        }
     });
-    let Done { outcome: issued, size } = done.await?;
-    Ok(Admin { tenant, app, issued, secret: minted.secret, size })
+    let Done {
+        outcome: issued,
+        size,
+    } = done.await?;
+    Ok(Admin {
+        tenant,
+        app,
+        issued,
+        secret: minted.secret,
+        size,
+    })
 }
 
 /// Founds a tenant, with an application that administers it and a token of that.
@@ -73,7 +108,10 @@ pub async fn tenant(ctx: &Ctx, prefix: Prefix, words: Words) -> Result<Admin, Bl
     // Refuse what can be refused before keys are made for it.
     {
         let directory = node.verifier.directory();
-        let record = node.verifier.record(operator).ok_or(Refusal::TokenUnknown)?;
+        let record = node
+            .verifier
+            .record(operator)
+            .ok_or(Refusal::TokenUnknown)?;
         let none = jeton_core::scope::ScopeSet::EMPTY;
         let authority = Authority::of_token(&directory, &record, none, now)?;
         founding::may_found(&authority, prefix, &directory)?;
@@ -97,11 +135,26 @@ pub async fn tenant(ctx: &Ctx, prefix: Prefix, words: Words) -> Result<Admin, Bl
         };
         let place = (tenant, Some(prefix));
         let decision = admin(facts.directory, place, app, (drawn, facts.now), actor);
-        Ruling { tenant, actor, request: None, words, decision }
+        Ruling {
+            tenant,
+            actor,
+            request: None,
+            words,
+            decision,
+        }
     });
-    let Done { outcome: issued, size } = done.await?;
+    let Done {
+        outcome: issued,
+        size,
+    } = done.await?;
     node.refresh_peppers();
-    Ok(Admin { tenant, app, issued, secret: minted.secret, size })
+    Ok(Admin {
+        tenant,
+        app,
+        issued,
+        secret: minted.secret,
+        size,
+    })
 }
 
 /// The events of a tenant's beginning: the tenant (if it is new), its first application, and a token of that.
@@ -114,20 +167,40 @@ fn admin(
 ) -> Decision<Issued> {
     let mut next = directory.clone();
     let permit = founding::admin_permit(directory.system() == Some(tenant));
-    let mut events: Vec<Event> =
-        prefix.map(|prefix| Event::TenantCreated { prefix }).into_iter().collect();
-    events.push(Event::AppCreated { app, sponsor: None, permit });
-    let records: Vec<Record> = events.iter().map(|event| record(tenant, now, actor, event)).collect();
+    let mut events: Vec<Event> = prefix
+        .map(|prefix| Event::TenantCreated { prefix })
+        .into_iter()
+        .collect();
+    events.push(Event::AppCreated {
+        app,
+        sponsor: None,
+        permit,
+    });
+    let records: Vec<Record> = events
+        .iter()
+        .map(|event| record(tenant, now, actor, event))
+        .collect();
     if founding::apply_all(&mut next, &records).is_err() {
         return Decision::no(Refusal::Internal);
     }
     let founder = Authority::danger_founder(tenant, actor);
     let token = founding::admin_token(&founder, app, Lifetime::Default, &next, (drawn, now));
     events.extend(token.events);
-    Decision { outcome: token.outcome, events }
+    Decision {
+        outcome: token.outcome,
+        events,
+    }
 }
 
 fn record(tenant: TenantId, at: Time, actor: Actor, event: &Event) -> Record {
     let event = event.clone();
-    Record { version: RECORD_VERSION, tenant, at, actor, request: None, aside: None, event }
+    Record {
+        version: RECORD_VERSION,
+        tenant,
+        at,
+        actor,
+        request: None,
+        aside: None,
+        event,
+    }
 }

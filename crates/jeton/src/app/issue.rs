@@ -12,7 +12,10 @@ use jeton_core::{
 use crate::{
     app::{Ctx, Outcome, Words, command},
     capability,
-    node::{start::Node, writer::{Done, Purpose}},
+    node::{
+        start::Node,
+        writer::{Done, Purpose},
+    },
 };
 
 /// A token's text, and what a record keeps of it.
@@ -33,7 +36,10 @@ pub fn mint_for(
     prefix: Prefix,
     class: Class,
 ) -> Result<Minted, Blame> {
-    let (number, pepper) = node.keyring.pepper(tenant).map_err(|_| Refusal::Unavailable)?;
+    let (number, pepper) = node
+        .keyring
+        .pepper(tenant)
+        .map_err(|_| Refusal::Unavailable)?;
     // A draw with too few usable bytes comes once in 10^16: then another.
     let secret = core::iter::repeat_with(|| mint(prefix, class, &capability::draw_text()));
     let secret = secret.flatten().next().ok_or(Refusal::Internal)?;
@@ -57,7 +63,10 @@ pub async fn issue_token(
 ) -> Result<(Done<Outcome<Issued>>, Option<Secret>), Blame> {
     let prefix = {
         let directory = ctx.node.verifier.directory();
-        directory.tenant(ctx.tenant).ok_or(Refusal::NotFound)?.prefix
+        directory
+            .tenant(ctx.tenant)
+            .ok_or(Refusal::NotFound)?
+            .prefix
     };
     let minted = mint_for(&ctx.node, ctx.tenant, prefix, order.class)?;
     let drawn = minted.drawn;

@@ -115,11 +115,26 @@ where
                 return Ruling::no(tenant, Refusal::IdempotencyMismatch);
             }
             let decision = Decision::yes(Outcome::Repeated(before.about), Vec::new());
-            return Ruling { tenant, actor: authority.actor(), request: None, words: None, decision };
+            return Ruling {
+                tenant,
+                actor: authority.actor(),
+                request: None,
+                words: None,
+                decision,
+            };
         }
         let Decision { outcome, events } = rule(facts, &authority);
-        let decision = Decision { outcome: outcome.map(Outcome::Fresh), events };
-        Ruling { tenant, actor: authority.actor(), request, words, decision }
+        let decision = Decision {
+            outcome: outcome.map(Outcome::Fresh),
+            events,
+        };
+        Ruling {
+            tenant,
+            actor: authority.actor(),
+            request,
+            words,
+            decision,
+        }
     });
     submitted.await
 }
@@ -141,5 +156,7 @@ pub async fn simple<F>(ctx: &Ctx, purpose: Purpose, words: Words, rule: F) -> Re
 where
     F: FnOnce(&Facts<'_>, &Authority) -> Decision<()> + Send + 'static,
 {
-    command(ctx, purpose, words, rule).await.map(|done| done.size)
+    command(ctx, purpose, words, rule)
+        .await
+        .map(|done| done.size)
 }

@@ -17,26 +17,59 @@ use crate::http::view::{ConditionsView, GiveView, GrantView};
 ///
 /// # Errors
 /// [`Refusal::NotFound`] blamed on the field.
-pub fn api(directory: &Directory, tenant: TenantId, text: &str, field: &str) -> Result<ApiId, Blame> {
+pub fn api(
+    directory: &Directory,
+    tenant: TenantId,
+    text: &str,
+    field: &str,
+) -> Result<ApiId, Blame> {
     if text == JETON_API_NAME || text == JETON_AUDIENCE {
         return Ok(JETON_API);
     }
-    let by_id = text.parse().ok().filter(|id| directory.catalogue(tenant, *id).is_some());
+    let by_id = text
+        .parse()
+        .ok()
+        .filter(|id| directory.catalogue(tenant, *id).is_some());
     by_id
         .or_else(|| directory.api_named(tenant, text).map(|a| a.id))
-        .or_else(|| directory.apis(tenant).find(|a| a.audience == text).map(|a| a.id))
-        .ok_or_else(|| Blame::field(Refusal::NotFound, field, "no API of the tenant has this id, name or audience"))
+        .or_else(|| {
+            directory
+                .apis(tenant)
+                .find(|a| a.audience == text)
+                .map(|a| a.id)
+        })
+        .ok_or_else(|| {
+            Blame::field(
+                Refusal::NotFound,
+                field,
+                "no API of the tenant has this id, name or audience",
+            )
+        })
 }
 
 /// A role by id or short name.
 ///
 /// # Errors
 /// [`Refusal::NotFound`] blamed on the field.
-pub fn role(directory: &Directory, tenant: TenantId, text: &str, field: &str) -> Result<RoleId, Blame> {
-    let by_id = text.parse().ok().filter(|id| directory.role(tenant, *id).is_some());
+pub fn role(
+    directory: &Directory,
+    tenant: TenantId,
+    text: &str,
+    field: &str,
+) -> Result<RoleId, Blame> {
+    let by_id = text
+        .parse()
+        .ok()
+        .filter(|id| directory.role(tenant, *id).is_some());
     by_id
         .or_else(|| directory.role_named(tenant, text).map(|r| r.id))
-        .ok_or_else(|| Blame::field(Refusal::NotFound, field, "no role of the tenant has this id or name"))
+        .ok_or_else(|| {
+            Blame::field(
+                Refusal::NotFound,
+                field,
+                "no role of the tenant has this id or name",
+            )
+        })
 }
 
 /// Scopes of an API by name.
@@ -69,7 +102,8 @@ pub fn patterns(texts: &[String], field: &str) -> Result<Vec<Pattern>, Blame> {
     }
     let pattern = |(at, text): (usize, &String)| {
         Pattern::parse(text).ok_or_else(|| {
-            let rule = "segments divided by '/', '*' for one, '**' last for the rest, at most 512 bytes";
+            let rule =
+                "segments divided by '/', '*' for one, '**' last for the rest, at most 512 bytes";
             Blame::field(Refusal::FieldInvalid, format!("{field}[{at}]"), rule)
         })
     };
@@ -92,12 +126,21 @@ pub fn rights(
     let grant = |(at, view): (usize, &GrantView)| {
         let field = format!("{field}[{at}]");
         let id = api(directory, tenant, &view.api, &format!("{field}.api"))?;
-        let set = scopes(directory, (tenant, id), &view.scopes, &format!("{field}.scopes"))?;
+        let set = scopes(
+            directory,
+            (tenant, id),
+            &view.scopes,
+            &format!("{field}.scopes"),
+        )?;
         let mut resources = patterns(&view.resources, &format!("{field}.resources"))?;
         if resources.is_empty() {
             resources.push(Pattern::everything());
         }
-        Ok(Grant { api: id, scopes: set, resources })
+        Ok(Grant {
+            api: id,
+            scopes: set,
+            resources,
+        })
     };
     let grants: Result<Vec<Grant>, Blame> = grants.iter().enumerate().map(grant).collect();
     Ok(Rights::Listed(grants?).normal())
@@ -114,7 +157,11 @@ pub fn give(directory: &Directory, tenant: TenantId, view: &GiveView) -> Result<
         rights(directory, tenant, &view.grants, "give.grants")?
     };
     let conditions = conditions(&view.conditions, "give.conditions")?;
-    Ok(Give { rights, conditions, lifetime_max: view.lifetime_max_s.map(Span::seconds) })
+    Ok(Give {
+        rights,
+        conditions,
+        lifetime_max: view.lifetime_max_s.map(Span::seconds),
+    })
 }
 
 /// Conditions.
@@ -125,18 +172,31 @@ pub fn conditions(view: &ConditionsView, field: &str) -> Result<Conditions, Blam
     let network = |(at, text): (usize, &String)| {
         Network::parse(text).ok_or_else(|| {
             let field = format!("{field}.networks[{at}]");
-            Blame::field(Refusal::FieldInvalid, field, "an address or a network in CIDR notation")
+            Blame::field(
+                Refusal::FieldInvalid,
+                field,
+                "an address or a network in CIDR notation",
+            )
         })
     };
     if view.networks.len() > PATTERNS_MAX || view.methods.len() > PATTERNS_MAX {
-        return Err(Blame::field(Refusal::TooMany, field, "at most 64 entries in each list"));
+        return Err(Blame::field(
+            Refusal::TooMany,
+            field,
+            "at most 64 entries in each list",
+        ));
     }
     let networks: Result<Vec<Network>, Blame> =
         view.networks.iter().enumerate().map(network).collect();
     for (at, method) in view.methods.iter().enumerate() {
-        if method.is_empty() || method.len() > 16 || !method.bytes().all(|b| b.is_ascii_uppercase()) {
+        if method.is_empty() || method.len() > 16 || !method.bytes().all(|b| b.is_ascii_uppercase())
+        {
             let field = format!("{field}.methods[{at}]");
-            return Err(Blame::field(Refusal::FieldInvalid, field, "a method in upper case"));
+            return Err(Blame::field(
+                Refusal::FieldInvalid,
+                field,
+                "a method in upper case",
+            ));
         }
     }
     Ok(Conditions {

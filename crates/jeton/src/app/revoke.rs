@@ -42,7 +42,9 @@ pub async fn set_state(ctx: &Ctx, token: TokenId, to: Change, words: Words) -> R
         Change::Resume => Purpose::Grow,
     };
     simple(ctx, purpose, words, move |facts, authority| {
-        let found = facts.token(token).filter(|t| t.tenant == authority.tenant());
+        let found = facts
+            .token(token)
+            .filter(|t| t.tenant == authority.tenant());
         found.map_or_else(
             || Decision::no(Refusal::NotFound),
             |record| decide(authority, &record, to),
@@ -80,7 +82,9 @@ pub async fn cut_off(
 /// # Errors
 /// The writer's [`Blame`]; an unknown text is no error.
 pub async fn by_possession(node: &Node, text: &str, words: Option<Vec<u8>>) -> Result<(), Blame> {
-    let Ok(found) = node.verifier.find(text) else { return Ok(()) };
+    let Ok(found) = node.verifier.find(text) else {
+        return Ok(());
+    };
     let (token, tenant) = (found.id, found.tenant);
     let submitted = node.writer.submit(Purpose::Reduce, move |facts| {
         let Some(record) = facts.token(token) else {
@@ -88,7 +92,13 @@ pub async fn by_possession(node: &Node, text: &str, words: Option<Vec<u8>>) -> R
         };
         let actor = Actor::Possession { token };
         let decision = revoke::revoke_by_possession(&record);
-        Ruling { tenant, actor, request: None, words, decision }
+        Ruling {
+            tenant,
+            actor,
+            request: None,
+            words,
+            decision,
+        }
     });
     submitted.await.map(|_| ())
 }

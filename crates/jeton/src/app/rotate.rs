@@ -25,15 +25,23 @@ pub async fn rotate_token(
 ) -> Result<(Done<Outcome<Rotated>>, Option<Secret>), Blame> {
     let (prefix, class) = {
         let directory = ctx.node.verifier.directory();
-        let found = ctx.node.verifier.record(token).filter(|t| t.tenant == ctx.tenant);
+        let found = ctx
+            .node
+            .verifier
+            .record(token)
+            .filter(|t| t.tenant == ctx.tenant);
         let tenant = directory.tenant(ctx.tenant).ok_or(Refusal::NotFound)?;
         (tenant.prefix, found.ok_or(Refusal::NotFound)?.class)
     };
     let minted = mint_for(&ctx.node, ctx.tenant, prefix, class)?;
     let (drawn, caller) = (minted.drawn, ctx.token);
     let done = command(ctx, Purpose::Grow, words, move |facts, authority| {
-        let found = facts.token(token).filter(|t| t.tenant == authority.tenant());
-        let Some(record) = found else { return Decision::no(Refusal::NotFound) };
+        let found = facts
+            .token(token)
+            .filter(|t| t.tenant == authority.tenant());
+        let Some(record) = found else {
+            return Decision::no(Refusal::NotFound);
+        };
         let by = if token == caller && holder_may(authority) {
             By::Itself
         } else {

@@ -86,7 +86,11 @@ macro_rules! registry {
 }
 
 fn list<T: core::str::FromStr>(text: &str) -> Option<Vec<T>> {
-    text.split(',').map(str::trim).filter(|p| !p.is_empty()).map(|p| p.parse().ok()).collect()
+    text.split(',')
+        .map(str::trim)
+        .filter(|p| !p.is_empty())
+        .map(|p| p.parse().ok())
+        .collect()
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "one shape for all readers")]
@@ -160,22 +164,30 @@ impl Config {
         for (name, value) in flags {
             let found = KEYS.iter().find(|k| k.name == name);
             let from = format!("--{}", name.replace('_', "-"));
-            let key = found.ok_or_else(|| ConfigError::Unknown { from: "flags".into(), key: from.clone() })?;
+            let key = found.ok_or_else(|| ConfigError::Unknown {
+                from: "flags".into(),
+                key: from.clone(),
+            })?;
             config.set(key, value, &from)?;
         }
         Ok(config)
     }
 
     fn read_file(&mut self, path: &Path) -> Result<(), ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::File { path: path.to_owned(), source })?;
-        let table: toml::Table = text.parse().map_err(|e: toml::de::Error| {
-            ConfigError::Toml(e.message().to_owned())
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::File {
+            path: path.to_owned(),
+            source,
         })?;
+        let table: toml::Table = text
+            .parse()
+            .map_err(|e: toml::de::Error| ConfigError::Toml(e.message().to_owned()))?;
         let from = path.display().to_string();
         for (name, value) in &table {
             let found = KEYS.iter().find(|k| k.name == name);
-            let unknown = || ConfigError::Unknown { from: from.clone(), key: name.clone() };
+            let unknown = || ConfigError::Unknown {
+                from: from.clone(),
+                key: name.clone(),
+            };
             let key = found.ok_or_else(unknown)?;
             self.set(key, &plain(value), &from)?;
         }
@@ -231,7 +243,10 @@ mod tests {
     fn wrong_values_name_place_key_and_rule() {
         let flags = [("listen".to_owned(), "nowhere".to_owned())];
         let error = Config::load(None, &flags).unwrap_err().to_string();
-        assert_eq!(error, "--listen: listen must be an address with port, as 0.0.0.0:8443");
+        assert_eq!(
+            error,
+            "--listen: listen must be an address with port, as 0.0.0.0:8443"
+        );
         let flags = [("plain_listen".to_owned(), "0.0.0.0:80".to_owned())];
         assert!(Config::load(None, &flags).is_err());
     }

@@ -118,7 +118,11 @@ fn view(api: &Api) -> ApiView {
 
 fn shown(caller: &Caller<impl Needs>, id: ApiId) -> Result<ApiView, Problem> {
     let directory = caller.doors().node.verifier.directory();
-    Ok(view(directory.api(caller.tenant(), id).ok_or(Refusal::NotFound)?))
+    Ok(view(
+        directory
+            .api(caller.tenant(), id)
+            .ok_or(Refusal::NotFound)?,
+    ))
 }
 
 fn scopes(views: &[ScopeView]) -> Vec<ScopeOrder> {
@@ -137,7 +141,11 @@ fn routes(views: &[RouteView]) -> Result<Vec<RouteOrder>, Blame> {
             let rule = "segments divided by '/', '*' for one, '**' last for the rest";
             Blame::field(Refusal::FieldInvalid, format!("routes[{at}].path"), rule)
         })?;
-        Ok(RouteOrder { method: view.method.clone(), path, scopes: view.scopes.clone() })
+        Ok(RouteOrder {
+            method: view.method.clone(),
+            path,
+            scopes: view.scopes.clone(),
+        })
     };
     views.iter().enumerate().map(read).collect()
 }
@@ -149,11 +157,20 @@ pub async fn create(
 ) -> Result<Reply<ApiView>, Problem> {
     let ctx = caller.ctx_for("apis.create", &order.bytes);
     let id: ApiId = capability::draw_id(ctx.node.clock.time());
-    let ApiOrder { name, audience, scopes: views } = order.value;
+    let ApiOrder {
+        name,
+        audience,
+        scopes: views,
+    } = order.value;
     let orders = scopes(&views);
-    let done = command(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        catalogue::define(authority, id, (&name, &audience), &orders, facts.directory)
-    });
+    let done = command(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| {
+            catalogue::define(authority, id, (&name, &audience), &orders, facts.directory)
+        },
+    );
     let done = done.await?;
     let id = match done.outcome {
         Outcome::Fresh(id) => id,
@@ -194,9 +211,12 @@ pub async fn put_scopes(
 ) -> Result<Reply<ApiView>, Problem> {
     let ctx = caller.ctx();
     let orders = scopes(&order.value.scopes);
-    let size = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        catalogue::set_scopes(authority, id, &orders, facts.directory)
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| catalogue::set_scopes(authority, id, &orders, facts.directory),
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&caller, id)?).at(size))
 }
@@ -222,9 +242,14 @@ pub async fn put_routes(
 ) -> Result<Reply<ApiView>, Problem> {
     let ctx = caller.ctx();
     let (hosts, routes) = (order.value.hosts, routes(&order.value.routes)?);
-    let size = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        catalogue::set_routes(authority, id, &hosts, &routes, facts.directory)
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| {
+            catalogue::set_routes(authority, id, &hosts, &routes, facts.directory)
+        },
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&caller, id)?).at(size))
 }
@@ -256,15 +281,23 @@ pub async fn import(
     let hosts = order.value.hosts.unwrap_or_default();
     let orders = scopes(&read.scopes);
     let routes = routes(&read.routes)?;
-    let set = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        catalogue::set_scopes(authority, id, &orders, facts.directory)
-    });
+    let set = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| catalogue::set_scopes(authority, id, &orders, facts.directory),
+    );
     set.await?;
     // The routes name the scopes, so they come second; a crash between leaves scopes without routes, and an import can be
     // repeated.
-    let size = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        catalogue::set_routes(authority, id, &hosts, &routes, facts.directory)
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| {
+            catalogue::set_routes(authority, id, &hosts, &routes, facts.directory)
+        },
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&caller, id)?).at(size))
 }

@@ -71,7 +71,9 @@ pub struct AppView {
 }
 
 fn view(directory: &Directory, subject: &Subject, named: Named) -> Option<AppView> {
-    let SubjectId::App(id) = subject.id else { return None };
+    let SubjectId::App(id) = subject.id else {
+        return None;
+    };
     Some(AppView {
         id: id.to_string(),
         state: standing(subject.standing).to_owned(),
@@ -84,7 +86,11 @@ fn view(directory: &Directory, subject: &Subject, named: Named) -> Option<AppVie
 }
 
 async fn shown(node: &Arc<Node>, tenant: TenantId, id: AppId) -> Result<AppView, Problem> {
-    let found = node.verifier.directory().subject(tenant, SubjectId::App(id)).cloned();
+    let found = node
+        .verifier
+        .directory()
+        .subject(tenant, SubjectId::App(id))
+        .cloned();
     let subject = found.ok_or(Refusal::NotFound)?;
     let named = named(node, &subject).await?;
     let view = view(&node.verifier.directory(), &subject, named);
@@ -92,8 +98,13 @@ async fn shown(node: &Arc<Node>, tenant: TenantId, id: AppId) -> Result<AppView,
 }
 
 fn sponsor(text: &str) -> Result<UserId, Blame> {
-    text.parse()
-        .map_err(|_| Blame::field(Refusal::FieldInvalid, "sponsor", "the id of a user as usr_…"))
+    text.parse().map_err(|_| {
+        Blame::field(
+            Refusal::FieldInvalid,
+            "sponsor",
+            "the id of a user as usr_…",
+        )
+    })
 }
 
 /// Registers an application.
@@ -104,9 +115,16 @@ pub async fn create(
     let ctx = caller.ctx_for("apps.create", &order.bytes);
     words_bounded(order.value.name.as_deref(), order.value.metadata.as_ref())?;
     let sponsor = sponsor(&order.value.sponsor)?;
-    let permit = order.value.permit.read(&ctx.node.verifier.directory(), ctx.tenant)?;
+    let permit = order
+        .value
+        .permit
+        .read(&ctx.node.verifier.directory(), ctx.tenant)?;
     let id: AppId = capability::draw_id(ctx.node.clock.time());
-    let words = Words { name: order.value.name, metadata: order.value.metadata, ..Words::of(&ctx) };
+    let words = Words {
+        name: order.value.name,
+        metadata: order.value.metadata,
+        ..Words::of(&ctx)
+    };
     let done = command(&ctx, Purpose::Grow, words, move |facts, authority| {
         account::create_app(authority, id, sponsor, permit, facts.directory)
     });
@@ -167,10 +185,17 @@ pub async fn patch(
     let ctx = caller.ctx();
     let sponsor = order.value.sponsor.as_deref().map(sponsor).transpose()?;
     let permit = order.value.permit.as_ref();
-    let permit = permit.map(|p| p.read(&ctx.node.verifier.directory(), ctx.tenant)).transpose()?;
-    let size = simple(&ctx, Purpose::Grow, Words::default(), move |facts, authority| {
-        account::change_app(authority, id, permit, sponsor, facts.directory)
-    });
+    let permit = permit
+        .map(|p| p.read(&ctx.node.verifier.directory(), ctx.tenant))
+        .transpose()?;
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::default(),
+        move |facts, authority| {
+            account::change_app(authority, id, permit, sponsor, facts.directory)
+        },
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&ctx.node, ctx.tenant, id).await?).at(size))
 }

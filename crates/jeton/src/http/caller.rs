@@ -145,9 +145,15 @@ impl<N: Needs> Caller<N> {
             hash.update(operation.as_bytes());
             hash.update([0]);
             hash.update(key.as_bytes());
-            RequestKey { key: first_half(&hash.finalize().into()), body: first_half(&Sha256::digest(body).into()) }
+            RequestKey {
+                key: first_half(&hash.finalize().into()),
+                body: first_half(&Sha256::digest(body).into()),
+            }
         });
-        Ctx { request, ..self.ctx() }
+        Ctx {
+            request,
+            ..self.ctx()
+        }
     }
 }
 
@@ -171,7 +177,14 @@ where
         let (passed, tenant) = admit(&doors, parts, &arrival, N::ANY_OF)?;
         doors.node_at_least(&parts.headers)?;
         let idempotency = idempotency_key(parts)?;
-        Ok(Self { passed, tenant, arrival, idempotency, doors, needs: PhantomData })
+        Ok(Self {
+            passed,
+            tenant,
+            arrival,
+            idempotency,
+            doors,
+            needs: PhantomData,
+        })
     }
 }
 
@@ -199,19 +212,31 @@ fn admit(
     };
     let now = doors.node.clock.now();
     let checked = doors.node.verifier.check(&text, &question, now);
-    doors.metrics.caller(checked.as_ref().err().map(|d| d.refused.refusal));
+    doors
+        .metrics
+        .caller(checked.as_ref().err().map(|d| d.refused.refusal));
     let passed = checked.map_err(|denied| refused(&denied))?;
     doors.observer.used(&passed, now.time, arrival.address);
     if any_of.is_empty() || any_of.iter().any(|n| passed.scopes.contains(*n)) {
         return Ok((passed, tenant));
     }
     let missing: ScopeSet = any_of.iter().copied().take(1).collect();
-    let denied = jeton_core::check::judge::Refused { missing, ..Refusal::ScopeMissing.into() };
-    Err(refused(&Denied { refused: denied, token: Some(passed.token), limit: None }))
+    let denied = jeton_core::check::judge::Refused {
+        missing,
+        ..Refusal::ScopeMissing.into()
+    };
+    Err(refused(&Denied {
+        refused: denied,
+        token: Some(passed.token),
+        limit: None,
+    }))
 }
 
 fn refused(denied: &Denied) -> Problem {
-    let missing = own_catalogue().names(&denied.refused.missing).map(str::to_owned).collect();
+    let missing = own_catalogue()
+        .names(&denied.refused.missing)
+        .map(str::to_owned)
+        .collect();
     Problem::denied(denied, missing)
 }
 
@@ -223,15 +248,22 @@ pub fn tenant_of(doors: &Doors, text: &str) -> Result<TenantId, Problem> {
     let token = TokenText::parse(text)?;
     let directory = doors.node.verifier.directory();
     let tenant = directory.tenant_of_prefix(token.prefix());
-    tenant.map(|t| t.id).ok_or_else(|| Refusal::TokenUnknown.into())
+    tenant
+        .map(|t| t.id)
+        .ok_or_else(|| Refusal::TokenUnknown.into())
 }
 
 /// `Idempotency-Key`: 1 to 128 printable characters, as a bare or quoted string.
 fn idempotency_key(parts: &Parts) -> Result<Option<String>, Problem> {
     let mut values = parts.headers.get_all("idempotency-key").iter();
-    let Some(value) = values.next() else { return Ok(None) };
+    let Some(value) = values.next() else {
+        return Ok(None);
+    };
     let text = value.to_str().unwrap_or_default();
-    let text = text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text);
+    let text = text
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or(text);
     let legal = (1..=128).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if !legal || values.next().is_some() {
         let rule = "one value of 1 to 128 printable characters";

@@ -207,25 +207,36 @@ async fn batch_inner(
         .enumerate()
         .map(|(at, check)| {
             let field = format!("checks[{at}].");
-            Ok((&*check.token, question(&directory, asker.tenant, check, &field)?))
+            Ok((
+                &*check.token,
+                question(&directory, asker.tenant, check, &field)?,
+            ))
         })
         .collect();
     let asked = asked?;
     let mut results = Vec::with_capacity(asked.len());
-    doors.node.verifier.check_batch(&asked, asker.now, |at, checked| {
-        if let Some((check, (_, question))) = view.checks.get(at).zip(asked.get(at)) {
-            tell(doors, &checked, asker.now, check.address);
-            results.push(verdict(&directory, question, &checked));
-        }
-    });
+    doors
+        .node
+        .verifier
+        .check_batch(&asked, asker.now, |at, checked| {
+            if let Some((check, (_, question))) = view.checks.get(at).zip(asked.get(at)) {
+                tell(doors, &checked, asker.now, check.address);
+                results.push(verdict(&directory, question, &checked));
+            }
+        });
     serde_json::to_vec(&VerdictsView { results }).map_err(|_| Refusal::Internal.into())
 }
 
 /// Who asks must hold `jeton:check`.
 fn admit(doors: &Doors, conn: &ConnInfo, parts: &http::request::Parts) -> Result<Asker, Problem> {
-    let json = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| {
-        v.as_bytes().get(..16).is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
-    });
+    let json = parts
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|v| {
+            v.as_bytes()
+                .get(..16)
+                .is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
+        });
     let text = extract::credential(&parts.headers)?;
     let tenant = caller::tenant_of(doors, &text)?;
     let address = extract::client_address(&conn.peer, &parts.headers, &doors.trusted);
@@ -239,11 +250,18 @@ fn admit(doors: &Doors, conn: &ConnInfo, parts: &http::request::Parts) -> Result
         path: Some(parts.uri.path()),
     };
     let now = doors.node.clock.now();
-    let passed = doors.node.verifier.check(&text, &question, now).map_err(|denied| {
-        let catalogue = jeton_core::api::own_catalogue();
-        let missing = catalogue.names(&denied.refused.missing).map(str::to_owned).collect();
-        Problem::denied(&denied, missing)
-    })?;
+    let passed = doors
+        .node
+        .verifier
+        .check(&text, &question, now)
+        .map_err(|denied| {
+            let catalogue = jeton_core::api::own_catalogue();
+            let missing = catalogue
+                .names(&denied.refused.missing)
+                .map(str::to_owned)
+                .collect();
+            Problem::denied(&denied, missing)
+        })?;
     doors.observer.used(&passed, now.time, address);
     if !json {
         return Err(Refusal::MediaTypeRefused.into());
@@ -252,13 +270,10 @@ fn admit(doors: &Doors, conn: &ConnInfo, parts: &http::request::Parts) -> Result
     Ok(Asker { tenant, now })
 }
 
-fn tell(
-    doors: &Doors,
-    checked: &Result<Passed, Denied>,
-    now: Now,
-    address: Option<IpAddr>,
-) {
-    doors.metrics.check(checked.as_ref().err().map(|d| d.refused.refusal));
+fn tell(doors: &Doors, checked: &Result<Passed, Denied>, now: Now, address: Option<IpAddr>) {
+    doors
+        .metrics
+        .check(checked.as_ref().err().map(|d| d.refused.refusal));
     if let Ok(passed) = checked {
         doors.observer.used(passed, now.time, address);
     }
@@ -272,7 +287,10 @@ fn question<'a>(
     field: &str,
 ) -> Result<Question<'a>, Problem> {
     let api = order::api(directory, tenant, &view.api, &format!("{field}api"));
-    let api = api.map_err(|blame| Blame { refusal: Refusal::FieldInvalid, ..blame })?;
+    let api = api.map_err(|blame| Blame {
+        refusal: Refusal::FieldInvalid,
+        ..blame
+    })?;
     let needed = match &view.scopes {
         Some(names) => order::scopes(directory, (tenant, api), names, &format!("{field}scopes"))?,
         None => by_route(directory, (tenant, api), view, field)?,
@@ -315,7 +333,9 @@ fn verdict<'a>(
 ) -> VerdictView<'a> {
     let catalogue = directory.catalogue(question.tenant, question.api);
     let names = |set: ScopeSet| -> Vec<&'a str> {
-        catalogue.map(|c| set.iter().filter_map(|n| c.name(n)).collect()).unwrap_or_default()
+        catalogue
+            .map(|c| set.iter().filter_map(|n| c.name(n)).collect())
+            .unwrap_or_default()
     };
     let empty = VerdictView {
         allowed: false,
@@ -362,7 +382,9 @@ fn verdict<'a>(
                 token: denied.token.map(|t| t.to_string()),
                 missing: (!refused.missing.is_empty()).then(|| names(refused.missing)),
                 at: refused.at.map(Instant),
-                reason: refused.reason.map(jeton_core::token::record::Reason::as_str),
+                reason: refused
+                    .reason
+                    .map(jeton_core::token::record::Reason::as_str),
                 limit: denied.limit.map(LimitView::of),
                 retry_after_s: limited.then(|| refused.retry_us.div_ceil(1_000_000).max(1)),
                 ..empty
@@ -374,7 +396,9 @@ fn verdict<'a>(
 /// The clear error for a body that was not readable: read again, slowly, for its words.
 fn unreadable<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Problem {
     let again = extract::read_json::<T>(bytes);
-    again.err().map_or_else(|| Refusal::BodyInvalid.into(), Into::into)
+    again
+        .err()
+        .map_or_else(|| Refusal::BodyInvalid.into(), Into::into)
 }
 
 /// A question's shape, owned: only for its errors.

@@ -41,7 +41,11 @@ impl List {
 
 fn tag(keyring: &Keyring, list: List, tenant: TenantId, position: &[u8]) -> [u8; TAG_BYTES] {
     let bytes: Vec<u8> = tenant.bytes().iter().chain(position).copied().collect();
-    keyring.mac(list.label(), &bytes).first_chunk().copied().unwrap_or_default()
+    keyring
+        .mac(list.label(), &bytes)
+        .first_chunk()
+        .copied()
+        .unwrap_or_default()
 }
 
 /// A cursor behind a position of a list.

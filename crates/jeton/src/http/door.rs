@@ -60,7 +60,9 @@ impl Doors {
     /// # Errors
     /// [`Refusal::LedgerBehind`] if it has not; [`Refusal::FieldInvalid`] for what is not a number.
     pub fn node_at_least(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(value) = headers.get("jeton-at-least") else { return Ok(()) };
+        let Some(value) = headers.get("jeton-at-least") else {
+            return Ok(());
+        };
         let wanted: Option<u64> = value.to_str().ok().and_then(|t| t.parse().ok());
         match wanted {
             None => Err(jeton_core::refusal::Blame::field(
@@ -91,7 +93,11 @@ impl Door {
     /// The service of a connection.
     #[must_use]
     pub fn new(doors: Arc<Doors>, router: Router, conn: Arc<ConnInfo>) -> Self {
-        Self { doors, router, conn }
+        Self {
+            doors,
+            router,
+            conn,
+        }
     }
 }
 
@@ -141,6 +147,8 @@ async fn routed(
         None => Either::Right(body),
         Some(mut view) => {
             view.request_id = Some(arrival.request_id.clone());
+            // The router counted the body that this one replaces.
+            parts.headers.remove(header::CONTENT_LENGTH);
             Either::Left(Full::from(serde_json::to_vec(&view).unwrap_or_default()))
         }
     };
@@ -167,8 +175,15 @@ fn underscored(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| {
         let name = name.as_str();
         name.contains('_')
-            && matches!(name.replace('_', "-").as_str(), "x-api-key" | "x-forwarded-for" | "x-forwarded-uri"
-                | "x-forwarded-method" | "x-forwarded-host" | "jeton-subject")
+            && matches!(
+                name.replace('_', "-").as_str(),
+                "x-api-key"
+                    | "x-forwarded-for"
+                    | "x-forwarded-uri"
+                    | "x-forwarded-method"
+                    | "x-forwarded-host"
+                    | "jeton-subject"
+            )
     })
 }
 
@@ -177,15 +192,23 @@ fn guard(headers: &mut HeaderMap) {
     let nosniff = HeaderValue::from_static("nosniff");
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     let own = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
-    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(own);
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(own);
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
 }
 
 /// What the door knows of a request.
 #[must_use]
 pub fn arrival(doors: &Doors, conn: Arc<ConnInfo>, headers: &HeaderMap) -> Arrival {
     let address = extract::client_address(&conn.peer, headers, &doors.trusted);
-    Arrival { request_id: request_id(), address, conn }
+    Arrival {
+        request_id: request_id(),
+        address,
+        conn,
+    }
 }
 
 /// An id for a request: unique in the deployment, and of no meaning.
@@ -204,7 +227,10 @@ pub fn json(status: http::StatusCode, body: Vec<u8>) -> Answer {
     let mut answer = Response::new(Either::Left(Full::from(body)));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
 }
@@ -215,6 +241,7 @@ pub fn problem(problem: Problem) -> Answer {
     let id = request_id();
     let response = axum::response::IntoResponse::into_response(problem);
     let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
     let view = parts.extensions.remove::<Box<ProblemView>>();
     let body = view.map(|mut view| {
         view.request_id = Some(id.clone());

@@ -129,13 +129,24 @@ impl Problem {
             request_id: None,
         };
         let retry_s = (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1);
-        Self { view: Box::new(view), status, retry_s, challenge: challenge(refusal, &[]) }
+        Self {
+            view: Box::new(view),
+            status,
+            retry_s,
+            challenge: challenge(refusal, &[]),
+        }
     }
 
     /// The problem of a refused credential: exact, for whoever proved possession.
     #[must_use]
     pub fn denied(denied: &Denied, missing: Vec<String>) -> Self {
-        let Refused { refusal, at, reason, retry_us, .. } = denied.refused;
+        let Refused {
+            refusal,
+            at,
+            reason,
+            retry_us,
+            ..
+        } = denied.refused;
         let mut problem = Self::of(refusal);
         problem.challenge = challenge(refusal.outward(), &missing);
         if denied.token.is_some() {
@@ -228,7 +239,13 @@ mod tests {
             .map(|r| {
                 let outward = r.outward();
                 let header = challenge(outward, &["docs:read".to_owned()]).unwrap_or_default();
-                format!("{:24} {:24} {} {}\n", r.code(), outward.code(), status(outward).as_u16(), header)
+                format!(
+                    "{:24} {:24} {} {}\n",
+                    r.code(),
+                    outward.code(),
+                    status(outward).as_u16(),
+                    header
+                )
             })
             .collect();
         insta::assert_snapshot!(table);

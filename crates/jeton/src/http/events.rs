@@ -99,7 +99,10 @@ async fn history(
     before: Option<u64>,
     limit: u32,
 ) -> Result<Vec<Trail>, Problem> {
-    let last = node.read(move |r| r.token_event(tenant, id)).await?.ok_or(Refusal::NotFound)?;
+    let last = node
+        .read(move |r| r.token_event(tenant, id))
+        .await?
+        .ok_or(Refusal::NotFound)?;
     // A page further back: walk from the last event, and leave out what was shown.
     let most = if before.is_some() { 10_000 } else { limit };
     let mut trail = node.read(move |r| r.history(tenant, last, most)).await?;
@@ -117,7 +120,10 @@ struct Words {
 
 fn view(node: &Node, tenant: TenantId, trail: &Trail) -> Option<EventView> {
     let record: Record = minicbor::decode(&trail.record).ok()?;
-    let words = trail.words.as_deref().and_then(|w| serde_json::from_slice::<Words>(w).ok());
+    let words = trail
+        .words
+        .as_deref()
+        .and_then(|w| serde_json::from_slice::<Words>(w).ok());
     let words = words.unwrap_or_default();
     let (actor, token, subject) = match record.actor {
         Actor::Authority => ("authority", None, None),
@@ -168,32 +174,60 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
         Event::Genesis { origin, log_key } => {
             json!({"origin": origin, "log_key": data_encoding::BASE64.encode(log_key)})
         }
-        Event::TenantCreated { prefix } => json!({"tenant": tenant.to_string(), "prefix": prefix.as_str()}),
+        Event::TenantCreated { prefix } => {
+            json!({"tenant": tenant.to_string(), "prefix": prefix.as_str()})
+        }
         Event::TenantStanding { before, after } => {
             json!({"before": standing(*before), "after": standing(*after)})
         }
-        Event::ApiDefined { api, name, audience } => {
+        Event::ApiDefined {
+            api,
+            name,
+            audience,
+        } => {
             json!({"api": api.to_string(), "name": name, "audience": audience})
         }
         Event::CatalogueSet { api, scopes } => {
-            let names: Vec<_> = scopes.iter().filter(|s| !s.retired).map(|s| &s.name).collect();
+            let names: Vec<_> = scopes
+                .iter()
+                .filter(|s| !s.retired)
+                .map(|s| &s.name)
+                .collect();
             json!({"api": api.to_string(), "scopes": names})
         }
         Event::RoutesSet { api, hosts, routes } => {
             json!({"api": api.to_string(), "hosts": hosts, "routes": routes.len()})
         }
-        Event::RoleCreated { role, name, permit: p } => {
+        Event::RoleCreated {
+            role,
+            name,
+            permit: p,
+        } => {
             json!({"role": role.to_string(), "name": name, "after": permit(p)})
         }
-        Event::RoleChanged { role, before, after } => {
+        Event::RoleChanged {
+            role,
+            before,
+            after,
+        } => {
             json!({"role": role.to_string(), "before": permit(before), "after": permit(after)})
         }
         Event::RoleDeleted { role } => json!({"role": role.to_string()}),
-        Event::UserCreated { user, roles: r } => json!({"user": user.to_string(), "after": roles(r)}),
-        Event::UserRolesSet { user, before, after } => {
+        Event::UserCreated { user, roles: r } => {
+            json!({"user": user.to_string(), "after": roles(r)})
+        }
+        Event::UserRolesSet {
+            user,
+            before,
+            after,
+        } => {
             json!({"user": user.to_string(), "before": roles(before), "after": roles(after)})
         }
-        Event::AppCreated { app, sponsor, permit: p } => json!({
+        Event::AppCreated {
+            app,
+            sponsor,
+            permit: p,
+        } => json!({
             "app": app.to_string(), "sponsor": sponsor.map(|s| s.to_string()), "after": permit(p)
         }),
         Event::AppChanged { app, before, after } => json!({
@@ -201,17 +235,36 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
             "before": permit(&before.0), "after": permit(&after.0),
             "sponsor_before": before.1.map(|s| s.to_string()), "sponsor_after": after.1.map(|s| s.to_string()),
         }),
-        Event::SubjectStanding { subject, before, after } => json!({
+        Event::SubjectStanding {
+            subject,
+            before,
+            after,
+        } => json!({
             "subject": subject.to_string(), "before": standing(*before), "after": standing(*after)
         }),
-        Event::PolicySet { class, before, after } => {
+        Event::PolicySet {
+            class,
+            before,
+            after,
+        } => {
             json!({"class": class.as_str(), "before": format!("{before:?}"), "after": format!("{after:?}")})
         }
-        Event::TokenIssued { token, class, subject, terms: t, expires, .. } => json!({
+        Event::TokenIssued {
+            token,
+            class,
+            subject,
+            terms: t,
+            expires,
+            ..
+        } => json!({
             "token": token.to_string(), "class": class.as_str(), "subject": subject.to_string(),
             "permanent": expires.is_none(), "after": terms(t, expires),
         }),
-        Event::TokenChanged { token, before, after } => json!({
+        Event::TokenChanged {
+            token,
+            before,
+            after,
+        } => json!({
             "token": token.to_string(),
             "before": terms(&before.0, &before.1), "after": terms(&after.0, &after.1),
         }),
@@ -219,12 +272,24 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
             json!({"token": token.to_string(), "reason": reason.as_str()})
         }
         Event::TokenResumed { token } => json!({"token": token.to_string()}),
-        Event::TokenRotated { token, generation, overlap_until, expires, .. } => json!({
+        Event::TokenRotated {
+            token,
+            generation,
+            overlap_until,
+            expires,
+            ..
+        } => json!({
             "token": token.to_string(), "generation": generation,
             "overlap_until": rfc3339(*overlap_until).to_string(), "expires_at": time(expires),
         }),
-        Event::TokenRehashed { token, pepper, .. } => json!({"token": token.to_string(), "pepper": pepper}),
-        Event::CutOff { subject, below, reason } => json!({
+        Event::TokenRehashed { token, pepper, .. } => {
+            json!({"token": token.to_string(), "pepper": pepper})
+        }
+        Event::CutOff {
+            subject,
+            below,
+            reason,
+        } => json!({
             "subject": subject.map(|s| s.to_string()), "below": below, "reason": reason.as_str()
         }),
         Event::Renamed { .. } => json!({}),

@@ -40,7 +40,10 @@ pub fn credential(headers: &HeaderMap) -> Result<Cow<'_, str>, Refusal> {
         },
         (None, Some(one)) => match keys.next() {
             Some(_) => Err(Refusal::CredentialAmbiguous),
-            None => one.to_str().map(Cow::Borrowed).map_err(|_| Refusal::TokenMalformed),
+            None => one
+                .to_str()
+                .map(Cow::Borrowed)
+                .map_err(|_| Refusal::TokenMalformed),
         },
     }
 }
@@ -54,7 +57,9 @@ fn scheme(value: &str) -> Result<Cow<'_, str>, Refusal> {
     }
     if name.eq_ignore_ascii_case("basic") {
         let bytes = data_encoding::BASE64.decode(rest.as_bytes()).ok();
-        let text = bytes.and_then(|b| String::from_utf8(b).ok()).ok_or(Refusal::TokenMalformed)?;
+        let text = bytes
+            .and_then(|b| String::from_utf8(b).ok())
+            .ok_or(Refusal::TokenMalformed)?;
         let (_, password) = text.split_once(':').ok_or(Refusal::TokenMalformed)?;
         return Ok(Cow::Owned(password.to_owned()));
     }
@@ -72,10 +77,15 @@ pub fn client_address(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Op
     if at.is_some_and(|ip| !trusts(&ip)) {
         return at;
     }
-    let fields = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
+    let fields = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|v| v.to_str().ok());
     let hops: Vec<&str> = fields.flat_map(|f| f.split(',')).map(str::trim).collect();
     for hop in hops.iter().rev() {
-        let Ok(ip) = hop.parse::<IpAddr>() else { return at };
+        let Ok(ip) = hop.parse::<IpAddr>() else {
+            return at;
+        };
         at = Some(ip.to_canonical());
         if !trusts(&ip) {
             break;
@@ -89,7 +99,9 @@ pub fn client_address(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Op
 pub fn is_proxy(peer: &Peer, trusted: &[IpNet]) -> bool {
     match peer {
         Peer::Unix { .. } => true,
-        Peer::Tcp(address) => trusted.iter().any(|n| n.contains(&address.ip().to_canonical())),
+        Peer::Tcp(address) => trusted
+            .iter()
+            .any(|n| n.contains(&address.ip().to_canonical())),
     }
 }
 
@@ -131,8 +143,16 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Blame> {
         match inner.classify() {
             serde_json::error::Category::Data => {
                 let rule = plain(&inner);
-                let field = if path == "." { named_field(&rule) } else { Some(path) };
-                Blame { refusal: Refusal::FieldInvalid, field, rule: Some(rule) }
+                let field = if path == "." {
+                    named_field(&rule)
+                } else {
+                    Some(path)
+                };
+                Blame {
+                    refusal: Refusal::FieldInvalid,
+                    field,
+                    rule: Some(rule),
+                }
             }
             serde_json::error::Category::Syntax
             | serde_json::error::Category::Eof
@@ -146,7 +166,15 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Blame> {
 /// The error's words without what was read: a value may be a secret.
 fn plain(error: &serde_json::Error) -> String {
     let text = error.to_string();
-    let safe = ["missing field", "unknown field", "EOF while", "expected", "trailing", "must be", "lies before"];
+    let safe = [
+        "missing field",
+        "unknown field",
+        "EOF while",
+        "expected",
+        "trailing",
+        "must be",
+        "lies before",
+    ];
     let starts_safe = safe.iter().any(|s| text.starts_with(s));
     if starts_safe {
         return text;
@@ -194,15 +222,23 @@ impl<S: Sync, T: DeserializeOwned, const MOST: usize> FromRequest<S> for Order<T
     type Rejection = Problem;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+        let kind = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok());
         let json = kind.is_some_and(|k| {
-            k.split(';').next().is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
+            k.split(';')
+                .next()
+                .is_some_and(|k| k.trim().eq_ignore_ascii_case("application/json"))
         });
         if !json {
             return Err(Refusal::MediaTypeRefused.into());
         }
         let bytes = read_body(request.into_body(), MOST).await?;
-        Ok(Self { value: read_json(&bytes)?, bytes })
+        Ok(Self {
+            value: read_json(&bytes)?,
+            bytes,
+        })
     }
 }
 
@@ -215,11 +251,21 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let read = axum::extract::Query::<T>::try_from_uri(&parts.uri);
         read.map(|q| Self(q.0)).map_err(|error| {
-            let text = core::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+            let text =
+                core::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
             let field = named_field(&text);
             let known = text.starts_with("unknown field") || text.starts_with("missing field");
-            let rule = if known { text } else { "a query parameter is not readable".to_owned() };
-            Blame { refusal: Refusal::FieldInvalid, field, rule: Some(rule) }.into()
+            let rule = if known {
+                text
+            } else {
+                "a query parameter is not readable".to_owned()
+            };
+            Blame {
+                refusal: Refusal::FieldInvalid,
+                field,
+                rule: Some(rule),
+            }
+            .into()
         })
     }
 }
@@ -264,14 +310,20 @@ mod tests {
     fn one_credential_and_no_more() {
         let read = |list: &[(&'static str, &str)]| credential(&headers(list)).map(Cow::into_owned);
         assert_eq!(read(&[("authorization", "bEaReR abc")]), Ok("abc".into()));
-        assert_eq!(read(&[("authorization", "Basic eDphYmM=")]), Ok("abc".into()));
+        assert_eq!(
+            read(&[("authorization", "Basic eDphYmM=")]),
+            Ok("abc".into())
+        );
         assert_eq!(read(&[("x-api-key", "abc")]), Ok("abc".into()));
         assert_eq!(read(&[]), Err(Refusal::CredentialMissing));
         let two = [("authorization", "Bearer a"), ("x-api-key", "a")];
         assert_eq!(read(&two), Err(Refusal::CredentialAmbiguous));
         let twice = [("authorization", "Bearer a"), ("authorization", "Bearer a")];
         assert_eq!(read(&twice), Err(Refusal::CredentialAmbiguous));
-        assert_eq!(read(&[("authorization", "DPoP abc")]), Err(Refusal::TokenMalformed));
+        assert_eq!(
+            read(&[("authorization", "DPoP abc")]),
+            Err(Refusal::TokenMalformed)
+        );
     }
 
     #[test]
@@ -279,7 +331,9 @@ mod tests {
         let trusted = ["10.0.0.0/8".parse().unwrap()];
         let from = |peer: &str, xff: &str| {
             let peer = Peer::Tcp(format!("{peer}:1").parse().unwrap());
-            client_address(&peer, &headers(&[("x-forwarded-for", xff)]), &trusted).unwrap().to_string()
+            client_address(&peer, &headers(&[("x-forwarded-for", xff)]), &trusted)
+                .unwrap()
+                .to_string()
         };
         assert_eq!(from("192.0.2.1", "1.1.1.1"), "192.0.2.1");
         assert_eq!(from("10.0.0.1", "1.1.1.1"), "1.1.1.1");
@@ -303,8 +357,14 @@ mod tests {
         assert_eq!(blame.field.as_deref(), Some("x"));
         let blame = read_json::<Thing>(br"{}").unwrap_err();
         assert_eq!(blame.field.as_deref(), Some("count"));
-        assert_eq!(read_json::<Thing>(b"{").unwrap_err().refusal, Refusal::BodyInvalid);
+        assert_eq!(
+            read_json::<Thing>(b"{").unwrap_err().refusal,
+            Refusal::BodyInvalid
+        );
         let deep = "[".repeat(17);
-        assert_eq!(read_json::<Thing>(deep.as_bytes()).unwrap_err().refusal, Refusal::BodyInvalid);
+        assert_eq!(
+            read_json::<Thing>(deep.as_bytes()).unwrap_err().refusal,
+            Refusal::BodyInvalid
+        );
     }
 }

@@ -37,8 +37,11 @@ enum Dialect {
 /// Answers a proxy.
 #[must_use]
 pub fn answer(doors: &Doors, conn: &ConnInfo, request: &Request<Incoming>) -> Answer {
-    let dialect =
-        if request.uri().path() == "/check/nginx" { Dialect::Nginx } else { Dialect::Plain };
+    let dialect = if request.uri().path() == "/check/nginx" {
+        Dialect::Nginx
+    } else {
+        Dialect::Plain
+    };
     let directory = doors.node.verifier.directory();
     let decided = if extract::is_proxy(&conn.peer, &doors.trusted) {
         decide(doors, conn, request.headers(), &directory)
@@ -46,7 +49,12 @@ pub fn answer(doors: &Doors, conn: &ConnInfo, request: &Request<Incoming>) -> An
         // Whoever is not a proxy of ours learns nothing here.
         Err((Refusal::RouteUnknown.into(), Vec::new()))
     };
-    doors.metrics.check(decided.as_ref().err().map(|(denied, _)| denied.refused.refusal));
+    doors.metrics.check(
+        decided
+            .as_ref()
+            .err()
+            .map(|(denied, _)| denied.refused.refusal),
+    );
     let mut answer = Response::new(Either::Left(Full::new(Bytes::new())));
     let headers = answer.headers_mut();
     let put = |headers: &mut HeaderMap, name: &'static str, value: &str| {
@@ -95,16 +103,24 @@ fn decide<'a>(
     let no = |refusal: Refusal| (Denied::from(refusal), Vec::new());
     let one = |name: &'static str| -> Result<Option<&'a str>, Refusing> {
         let mut values = headers.get_all(name).iter();
-        let first = values.next().map(|v| v.to_str().map_err(|_| no(Refusal::RouteUnknown)));
+        let first = values
+            .next()
+            .map(|v| v.to_str().map_err(|_| no(Refusal::RouteUnknown)));
         // Two of them: one may be the client's.
-        if values.next().is_some() { Err(no(Refusal::RouteUnknown)) } else { first.transpose() }
+        if values.next().is_some() {
+            Err(no(Refusal::RouteUnknown))
+        } else {
+            first.transpose()
+        }
     };
     let host = one("x-forwarded-host")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
     let host = host.to_ascii_lowercase();
     let method = one("x-forwarded-method")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
     let uri = one("x-forwarded-uri")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
     let path = uri.split(['?', '#']).next().unwrap_or_default();
-    let api = directory.api_of_host(&host).ok_or_else(|| no(Refusal::RouteUnknown))?;
+    let api = directory
+        .api_of_host(&host)
+        .ok_or_else(|| no(Refusal::RouteUnknown))?;
     let needed = plain_path(path).then(|| api.route(method, path)).flatten();
     let needed = needed.ok_or_else(|| no(Refusal::RouteUnknown))?;
     let address = extract::client_address(&conn.peer, headers, &doors.trusted);
@@ -119,10 +135,18 @@ fn decide<'a>(
     };
     let text = extract::credential(headers).map_err(no)?;
     let now = doors.node.clock.now();
-    let passed = doors.node.verifier.check(&text, &question, now).map_err(|denied| {
-        let missing = api.catalogue.names(&denied.refused.missing).map(str::to_owned).collect();
-        (denied, missing)
-    })?;
+    let passed = doors
+        .node
+        .verifier
+        .check(&text, &question, now)
+        .map_err(|denied| {
+            let missing = api
+                .catalogue
+                .names(&denied.refused.missing)
+                .map(str::to_owned)
+                .collect();
+            (denied, missing)
+        })?;
     doors.observer.used(&passed, now.time, question.address);
     Ok((passed, question))
 }
@@ -131,19 +155,31 @@ fn decide<'a>(
 fn plain_path(path: &str) -> bool {
     let lower = path.to_ascii_lowercase();
     path.starts_with('/')
-        && !["%2f", "%5c", "%2e", "%00", "\\", "//", "/./", "/../"].iter().any(|s| lower.contains(s))
+        && !["%2f", "%5c", "%2e", "%00", "\\", "//", "/./", "/../"]
+            .iter()
+            .any(|s| lower.contains(s))
         && !lower.ends_with("/.")
         && !lower.ends_with("/..")
 }
 
 /// On the unix socket the proxy's word is all there is: the address that it appended last.
 fn last_hop(headers: &HeaderMap) -> Option<core::net::IpAddr> {
-    let last = headers.get_all("x-forwarded-for").iter().next_back()?.to_str().ok()?;
+    let last = headers
+        .get_all("x-forwarded-for")
+        .iter()
+        .next_back()?
+        .to_str()
+        .ok()?;
     last.rsplit(',').next()?.trim().parse().ok()
 }
 
 /// Every identity header, empty where there is nothing to say: what a client sent never passes.
-fn identity(headers: &mut HeaderMap, directory: &Directory, passed: &Passed, question: &Question<'_>) {
+fn identity(
+    headers: &mut HeaderMap,
+    directory: &Directory,
+    passed: &Passed,
+    question: &Question<'_>,
+) {
     let catalogue = directory.catalogue(question.tenant, question.api);
     let scopes = catalogue.map(|c| c.names(&passed.scopes).collect::<Vec<_>>().join(" "));
     let expires = passed.expires.map(|at| rfc3339(at).to_string());

@@ -2,14 +2,23 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use axum::{Json, extract::State, response::{IntoResponse, Response}};
+use axum::{
+    Json,
+    extract::State,
+    response::{IntoResponse, Response},
+};
 use http::{HeaderValue, StatusCode, header};
 use jeton_core::token::text::{CHECKSUM_LEN, Class, RANDOM_LEN, TOKEN_BYTES_MAX};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::{
-    http::{caller::{Caller, EventsRead}, door::Doors, error::Problem, metrics},
+    http::{
+        caller::{Caller, EventsRead},
+        door::Doors,
+        error::Problem,
+        metrics,
+    },
     refusal_pages,
 };
 
@@ -24,17 +33,29 @@ pub struct HealthView {
 
 /// The process runs.
 pub async fn live(State(doors): State<Arc<Doors>>) -> Json<HealthView> {
-    Json(HealthView { status: "ok", ledger_size: doors.node.verifier.size() })
+    Json(HealthView {
+        status: "ok",
+        ledger_size: doors.node.verifier.size(),
+    })
 }
 
 /// The process takes requests: not while it stops.
 pub async fn ready(State(doors): State<Arc<Doors>>) -> (StatusCode, Json<HealthView>) {
     let ledger_size = doors.node.verifier.size();
     if doors.stopping.load(Relaxed) {
-        let view = HealthView { status: "stopping", ledger_size };
+        let view = HealthView {
+            status: "stopping",
+            ledger_size,
+        };
         return (StatusCode::SERVICE_UNAVAILABLE, Json(view));
     }
-    (StatusCode::OK, Json(HealthView { status: "ok", ledger_size }))
+    (
+        StatusCode::OK,
+        Json(HealthView {
+            status: "ok",
+            ledger_size,
+        }),
+    )
 }
 
 /// Prometheus: for whoever may read events, and for peers on this machine.

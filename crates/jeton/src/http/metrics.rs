@@ -59,7 +59,8 @@ impl Metrics {
         if let Some(counter) = self.requests.get(usize::from(status / 100)) {
             counter.fetch_add(1, Relaxed);
         }
-        self.request_us.fetch_add(u64::try_from(took.as_micros()).unwrap_or(0), Relaxed);
+        self.request_us
+            .fetch_add(u64::try_from(took.as_micros()).unwrap_or(0), Relaxed);
     }
 }
 
@@ -75,40 +76,125 @@ pub fn text(doors: &Doors) -> String {
     };
     let metrics = &doors.metrics;
     let by_refusal = |counters: &[AtomicU64]| -> Vec<(String, u64)> {
-        let rows = Refusal::ALL.iter().zip(counters).map(|(r, c)| (r.code(), c.load(Relaxed)));
-        rows.filter(|(_, n)| *n > 0).map(|(code, n)| (format!("{{code=\"{code}\"}}"), n)).collect()
+        let rows = Refusal::ALL
+            .iter()
+            .zip(counters)
+            .map(|(r, c)| (r.code(), c.load(Relaxed)));
+        rows.filter(|(_, n)| *n > 0)
+            .map(|(code, n)| (format!("{{code=\"{code}\"}}"), n))
+            .collect()
     };
     let one = |n: u64| vec![(String::new(), n)];
-    family("jeton_checks_allowed_total", "counter", "Checks allowed.", &one(metrics.allowed.load(Relaxed)));
-    family("jeton_checks_refused_total", "counter", "Checks refused, by code.", &by_refusal(&metrics.refused));
+    family(
+        "jeton_checks_allowed_total",
+        "counter",
+        "Checks allowed.",
+        &one(metrics.allowed.load(Relaxed)),
+    );
+    family(
+        "jeton_checks_refused_total",
+        "counter",
+        "Checks refused, by code.",
+        &by_refusal(&metrics.refused),
+    );
     family(
         "jeton_callers_refused_total",
         "counter",
         "Callers of the management API refused, by code.",
         &by_refusal(&metrics.callers_refused),
     );
-    let statuses: Vec<_> = metrics.requests.iter().enumerate().skip(1).map(|(class, n)| {
-        (format!("{{class=\"{class}xx\"}}"), n.load(Relaxed))
-    }).collect();
-    family("jeton_requests_total", "counter", "Management requests, by class of status.", &statuses);
+    let statuses: Vec<_> = metrics
+        .requests
+        .iter()
+        .enumerate()
+        .skip(1)
+        .map(|(class, n)| (format!("{{class=\"{class}xx\"}}"), n.load(Relaxed)))
+        .collect();
+    family(
+        "jeton_requests_total",
+        "counter",
+        "Management requests, by class of status.",
+        &statuses,
+    );
     let us = metrics.request_us.load(Relaxed);
-    family("jeton_request_microseconds_total", "counter", "Time spent on management requests.", &one(us));
-    let (len, live, bytes, terms) = doors.node.verifier.with_index(|i| {
-        (u64::from(i.len()), i.live(), i.bytes(), i.terms_count())
-    });
-    family("jeton_ledger_size", "gauge", "Events that this node has seen.", &one(doors.node.verifier.size()));
-    family("jeton_index_secrets", "gauge", "Secrets in the index, tombstones included.", &one(len));
-    family("jeton_index_live_tokens", "gauge", "Tokens not revoked.", &one(live));
-    family("jeton_index_bytes", "gauge", "Memory of the index.", &one(u64::try_from(bytes).unwrap_or(0)));
-    family("jeton_index_terms", "gauge", "Different terms.", &one(u64::try_from(terms).unwrap_or(0)));
+    family(
+        "jeton_request_microseconds_total",
+        "counter",
+        "Time spent on management requests.",
+        &one(us),
+    );
+    let (len, live, bytes, terms) = doors
+        .node
+        .verifier
+        .with_index(|i| (u64::from(i.len()), i.live(), i.bytes(), i.terms_count()));
+    family(
+        "jeton_ledger_size",
+        "gauge",
+        "Events that this node has seen.",
+        &one(doors.node.verifier.size()),
+    );
+    family(
+        "jeton_index_secrets",
+        "gauge",
+        "Secrets in the index, tombstones included.",
+        &one(len),
+    );
+    family(
+        "jeton_index_live_tokens",
+        "gauge",
+        "Tokens not revoked.",
+        &one(live),
+    );
+    family(
+        "jeton_index_bytes",
+        "gauge",
+        "Memory of the index.",
+        &one(u64::try_from(bytes).unwrap_or(0)),
+    );
+    family(
+        "jeton_index_terms",
+        "gauge",
+        "Different terms.",
+        &one(u64::try_from(terms).unwrap_or(0)),
+    );
     let shared = doors.node.writer.shared();
-    family("jeton_commits_total", "counter", "Durable commits.", &one(shared.commits.load(Relaxed)));
-    family("jeton_events_total", "counter", "Events stored since the start.", &one(shared.events.load(Relaxed)));
-    family("jeton_observations_total", "counter", "Batches of observations.", &one(shared.observations.load(Relaxed)));
-    family("jeton_store_full", "gauge", "1 while only revocations are accepted.", &one(u64::from(shared.full.load(Relaxed))));
+    family(
+        "jeton_commits_total",
+        "counter",
+        "Durable commits.",
+        &one(shared.commits.load(Relaxed)),
+    );
+    family(
+        "jeton_events_total",
+        "counter",
+        "Events stored since the start.",
+        &one(shared.events.load(Relaxed)),
+    );
+    family(
+        "jeton_observations_total",
+        "counter",
+        "Batches of observations.",
+        &one(shared.observations.load(Relaxed)),
+    );
+    family(
+        "jeton_store_full",
+        "gauge",
+        "1 while only revocations are accepted.",
+        &one(u64::from(shared.full.load(Relaxed))),
+    );
     let conns = doors.conns.counts();
-    family("jeton_connections", "gauge", "Connections open now.", &one(conns.active));
-    family("jeton_connections_total", "counter", "Connections accepted.", &one(conns.accepted));
+    family(
+        "jeton_connections",
+        "gauge",
+        "Connections open now.",
+        &one(conns.active),
+    );
+    family(
+        "jeton_connections_total",
+        "counter",
+        "Connections accepted.",
+        &one(conns.accepted),
+    );
     family(
         "jeton_connections_refused_total",
         "counter",

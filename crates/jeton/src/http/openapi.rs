@@ -63,9 +63,14 @@ fn operation_value(
     problem: &Value,
 ) -> Value {
     let mut out = json!({ "operationId": operation.id, "summary": operation.summary });
-    let Some(map) = out.as_object_mut() else { return out };
+    let Some(map) = out.as_object_mut() else {
+        return out;
+    };
     let scopes: Vec<&str> = match operation.access {
-        Access::AnyOf(any_of) => any_of.iter().filter_map(|n| own_catalogue().name(*n)).collect(),
+        Access::AnyOf(any_of) => any_of
+            .iter()
+            .filter_map(|n| own_catalogue().name(*n))
+            .collect(),
         Access::Public | Access::Holder => Vec::new(),
     };
     if matches!(operation.access, Access::Public) {
@@ -74,7 +79,10 @@ fn operation_value(
         map.insert("security".into(), json!([{ "bearer": [] }]));
     }
     if !scopes.is_empty() {
-        map.insert("description".into(), json!(format!("Needs any of: {}.", scopes.join(", "))));
+        map.insert(
+            "description".into(),
+            json!(format!("Needs any of: {}.", scopes.join(", "))),
+        );
         map.insert("x-jeton-scopes".into(), json!(scopes));
     }
     let parameters = parameters(operation, generator);
@@ -84,7 +92,10 @@ fn operation_value(
     if let Some(body) = operation.body {
         let schema = body(generator).to_value();
         let content = json!({ "application/json": { "schema": schema } });
-        map.insert("requestBody".into(), json!({ "required": true, "content": content }));
+        map.insert(
+            "requestBody".into(),
+            json!({ "required": true, "content": content }),
+        );
     }
     map.insert("responses".into(), responses(operation, generator, problem));
     out

@@ -13,16 +13,25 @@ pub struct Read {
     pub routes: Vec<RouteView>,
 }
 
-const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+const METHODS: [&str; 8] = [
+    "get", "put", "post", "delete", "options", "head", "patch", "trace",
+];
 
 /// Reads a description.
 ///
 /// # Errors
 /// [`Refusal::FieldInvalid`] naming the place.
 pub fn read(openapi: &Map<String, Value>, defaults: &[String]) -> Result<Read, Blame> {
-    let version = openapi.get("openapi").and_then(Value::as_str).unwrap_or_default();
+    let version = openapi
+        .get("openapi")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if !version.starts_with("3.") {
-        return Err(Blame::field(Refusal::FieldInvalid, "openapi.openapi", "must be 3.x"));
+        return Err(Blame::field(
+            Refusal::FieldInvalid,
+            "openapi.openapi",
+            "must be 3.x",
+        ));
     }
     let mut scopes = declared(openapi);
     let mut routes = Vec::new();
@@ -43,15 +52,27 @@ pub fn read(openapi: &Map<String, Value>, defaults: &[String]) -> Result<Read, B
                 }
             }
             let path = pattern(&format!("{base}{path}"));
-            routes.push(RouteView { method: Some(method.to_uppercase()), path, scopes: needed });
+            routes.push(RouteView {
+                method: Some(method.to_uppercase()),
+                path,
+                scopes: needed,
+            });
         }
     }
     // A literal segment says more than a parameter: it comes first.
-    routes.sort_by_key(|r| (r.path.matches('*').count(), r.path.clone(), r.method.clone()));
+    routes.sort_by_key(|r| {
+        (
+            r.path.matches('*').count(),
+            r.path.clone(),
+            r.method.clone(),
+        )
+    });
     for name in defaults {
         let found = scopes.iter_mut().find(|s| s.name == *name);
         found
-            .ok_or_else(|| Blame::field(Refusal::ScopeUnknown, "defaults", "not in the description"))?
+            .ok_or_else(|| {
+                Blame::field(Refusal::ScopeUnknown, "defaults", "not in the description")
+            })?
             .default = true;
     }
     Ok(Read { scopes, routes })
@@ -59,14 +80,26 @@ pub fn read(openapi: &Map<String, Value>, defaults: &[String]) -> Result<Read, B
 
 fn scope(name: &str, description: &str) -> ScopeView {
     let (name, description) = (name.to_owned(), description.to_owned());
-    ScopeView { name, description, default: false, retired: false }
+    ScopeView {
+        name,
+        description,
+        default: false,
+        retired: false,
+    }
 }
 
 /// The scopes that OAuth flows declare, with their descriptions.
 fn declared(openapi: &Map<String, Value>) -> Vec<ScopeView> {
-    let schemes = openapi.get("components").and_then(|c| c.get("securitySchemes"));
+    let schemes = openapi
+        .get("components")
+        .and_then(|c| c.get("securitySchemes"));
     let mut out: Vec<ScopeView> = Vec::new();
-    for scheme in schemes.and_then(Value::as_object).into_iter().flatten().map(|(_, s)| s) {
+    for scheme in schemes
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .map(|(_, s)| s)
+    {
         let flows = scheme.get("flows").and_then(Value::as_object);
         for flow in flows.into_iter().flatten().map(|(_, f)| f) {
             let scopes = flow.get("scopes").and_then(Value::as_object);
@@ -82,7 +115,9 @@ fn declared(openapi: &Map<String, Value>) -> Vec<ScopeView> {
 
 /// The scopes of an operation. Alternatives cannot be kept as one need: they are refused, rather than half understood.
 fn needed(security: Option<&Value>, place: &str) -> Result<Vec<String>, Blame> {
-    let alternatives = security.and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let alternatives = security
+        .and_then(Value::as_array)
+        .map_or(&[][..], Vec::as_slice);
     let mut sets: Vec<Vec<String>> = alternatives
         .iter()
         .filter_map(Value::as_object)
@@ -113,7 +148,10 @@ fn base_path(openapi: &Map<String, Value>) -> String {
         .and_then(Value::as_str)
         .unwrap_or_default();
     let path = match url.split_once("://") {
-        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or_default(),
+        Some((_, rest)) => rest
+            .find('/')
+            .and_then(|at| rest.get(at..))
+            .unwrap_or_default(),
         None => url,
     };
     path.trim_end_matches('/').to_owned()
@@ -121,7 +159,9 @@ fn base_path(openapi: &Map<String, Value>) -> String {
 
 /// `/docs/{id}` as `/docs/*`.
 fn pattern(path: &str) -> String {
-    let parts = path.split('/').map(|s| if s.contains('{') { "*" } else { s });
+    let parts = path
+        .split('/')
+        .map(|s| if s.contains('{') { "*" } else { s });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -136,7 +176,9 @@ mod tests {
                 {"scopes":{"docs:read":"Read documents."}}}}}},
             "paths":{"/docs/{id}":{"get":{"security":[{"o":["docs:read"]}]}},
                 "/docs/new":{"get":{"security":[{"o":["docs:write"]}]}}}}"#;
-        let Value::Object(map) = serde_json::from_str(text).unwrap() else { panic!() };
+        let Value::Object(map) = serde_json::from_str(text).unwrap() else {
+            panic!()
+        };
         let read = read(&map, &["docs:read".to_owned()]).unwrap_or_else(|b| panic!("{b:?}"));
         let paths: Vec<_> = read.routes.iter().map(|r| r.path.as_str()).collect();
         assert_eq!(paths, ["/v1/docs/new", "/v1/docs/*"]);
@@ -146,8 +188,11 @@ mod tests {
 
     #[test]
     fn what_cannot_be_kept_is_refused() {
-        let text = r#"{"openapi":"3.0.0","paths":{"/a":{"get":{"security":[{"o":["x"]},{"o":["y"]}]}}}}"#;
-        let Value::Object(map) = serde_json::from_str(text).unwrap() else { panic!() };
+        let text =
+            r#"{"openapi":"3.0.0","paths":{"/a":{"get":{"security":[{"o":["x"]},{"o":["y"]}]}}}}"#;
+        let Value::Object(map) = serde_json::from_str(text).unwrap() else {
+            panic!()
+        };
         assert!(read(&map, &[]).is_err());
     }
 }

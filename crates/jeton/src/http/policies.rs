@@ -89,7 +89,10 @@ pub async fn list(caller: Caller<PoliciesRead>) -> Result<Reply<Page<ClassPolicy
     let directory = caller.doors().node.verifier.directory();
     let tenant = directory.tenant(caller.tenant()).ok_or(Refusal::NotFound)?;
     let classes = [Class::Key, Class::Pat, Class::Svc, Class::Pub];
-    let items = classes.iter().map(|c| view(*c, &tenant.policy(*c))).collect();
+    let items = classes
+        .iter()
+        .map(|c| view(*c, &tenant.policy(*c)))
+        .collect();
     Ok(Reply::new(StatusCode::OK, Page { items, next: None }))
 }
 
@@ -105,15 +108,24 @@ pub async fn put(
         lifetime_default: Span::seconds(wanted.lifetime_default_s),
         lifetime_max: Span::seconds(wanted.lifetime_max_s),
         idle: wanted.idle_s.map(Span::seconds),
-        permanence: if wanted.permanent { Permanence::Explicit } else { Permanence::Refused },
+        permanence: if wanted.permanent {
+            Permanence::Explicit
+        } else {
+            Permanence::Refused
+        },
         limit: wanted.limit.map(|l| l.read("limit")).transpose()?,
         overlap_max: Span::seconds(wanted.overlap_max_s),
     };
-    let size = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        founding::set_policy(authority, class, policy, facts.directory)
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| founding::set_policy(authority, class, policy, facts.directory),
+    );
     let size = size.await?;
     let directory = ctx.node.verifier.directory();
-    let tenant = directory.tenant(ctx.tenant).ok_or_else(|| Blame::from(Refusal::NotFound))?;
+    let tenant = directory
+        .tenant(ctx.tenant)
+        .ok_or_else(|| Blame::from(Refusal::NotFound))?;
     Ok(Reply::new(StatusCode::OK, view(class, &tenant.policy(class))).at(size))
 }

@@ -53,9 +53,14 @@ fn view(directory: &Directory, role: &Role) -> RoleView {
     }
 }
 
-fn shown(caller: &Caller<impl crate::http::caller::Needs>, id: RoleId) -> Result<RoleView, Problem> {
+fn shown(
+    caller: &Caller<impl crate::http::caller::Needs>,
+    id: RoleId,
+) -> Result<RoleView, Problem> {
     let directory = caller.doors().node.verifier.directory();
-    let role = directory.role(caller.tenant(), id).ok_or(Refusal::NotFound)?;
+    let role = directory
+        .role(caller.tenant(), id)
+        .ok_or(Refusal::NotFound)?;
     Ok(view(&directory, role))
 }
 
@@ -65,11 +70,17 @@ pub async fn create(
     order: Order<RoleOrder>,
 ) -> Result<Reply<RoleView>, Problem> {
     let ctx = caller.ctx_for("roles.create", &order.bytes);
-    let permit = order.value.permit.read(&ctx.node.verifier.directory(), ctx.tenant)?;
+    let permit = order
+        .value
+        .permit
+        .read(&ctx.node.verifier.directory(), ctx.tenant)?;
     let (id, name) = (capability::draw_id(ctx.node.clock.time()), order.value.name);
-    let done = command(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        role::create(authority, id, &name, permit, facts.directory)
-    });
+    let done = command(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| role::create(authority, id, &name, permit, facts.directory),
+    );
     let done = done.await?;
     let id = match done.outcome {
         Outcome::Fresh(id) => id,
@@ -81,7 +92,10 @@ pub async fn create(
 /// Lists all roles.
 pub async fn list(caller: Caller<RolesRead>) -> Result<Reply<Page<RoleView>>, Problem> {
     let directory = caller.doors().node.verifier.directory();
-    let items = directory.roles(caller.tenant()).map(|r| view(&directory, r)).collect();
+    let items = directory
+        .roles(caller.tenant())
+        .map(|r| view(&directory, r))
+        .collect();
     Ok(Reply::new(StatusCode::OK, Page { items, next: None }))
 }
 
@@ -100,10 +114,15 @@ pub async fn put(
     order: Order<PermitView>,
 ) -> Result<Reply<RoleView>, Problem> {
     let ctx = caller.ctx();
-    let permit = order.value.read(&ctx.node.verifier.directory(), ctx.tenant)?;
-    let size = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        role::change(authority, id, permit, facts.directory)
-    });
+    let permit = order
+        .value
+        .read(&ctx.node.verifier.directory(), ctx.tenant)?;
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| role::change(authority, id, permit, facts.directory),
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&caller, id)?).at(size))
 }
@@ -114,8 +133,11 @@ pub async fn delete(
     PathId(id): PathId<RoleId>,
 ) -> Result<Reply<()>, Problem> {
     let ctx = caller.ctx();
-    let size = simple(&ctx, Purpose::Reduce, Words::of(&ctx), move |facts, authority| {
-        role::delete(authority, id, facts.directory)
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Reduce,
+        Words::of(&ctx),
+        move |facts, authority| role::delete(authority, id, facts.directory),
+    );
     Ok(Reply::new(StatusCode::NO_CONTENT, ()).at(size.await?))
 }

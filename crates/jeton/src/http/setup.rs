@@ -7,7 +7,11 @@ use std::{
 
 use axum::extract::State;
 use http::StatusCode;
-use jeton_core::{refusal::Refusal, secret::Secret, time::{Span, Time}};
+use jeton_core::{
+    refusal::Refusal,
+    secret::Secret,
+    time::{Span, Time},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -37,11 +41,21 @@ impl Setup {
     ///
     /// # Errors
     /// If the file cannot be written.
-    pub fn offer(&self, file: PathBuf, now: Time) -> Result<Secret, crate::node::keyring::KeyringError> {
-        let text = data_encoding::BASE32_NOPAD.encode(&capability::draw::<20>()).to_lowercase();
+    pub fn offer(
+        &self,
+        file: PathBuf,
+        now: Time,
+    ) -> Result<Secret, crate::node::keyring::KeyringError> {
+        let text = data_encoding::BASE32_NOPAD
+            .encode(&capability::draw::<20>())
+            .to_lowercase();
         write_private(&file, format!("{text}\n").as_bytes())?;
         let secret = Zeroizing::new(text.clone().into_bytes());
-        let pending = Pending { secret, until: now.after(SETUP_LIFETIME), file };
+        let pending = Pending {
+            secret,
+            until: now.after(SETUP_LIFETIME),
+            file,
+        };
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(pending);
         Ok(Secret::new(text))
     }
@@ -51,7 +65,8 @@ impl Setup {
         let pending = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         pending.as_ref().is_some_and(|p| {
             now < p.until
-                && aws_lc_rs::constant_time::verify_slices_are_equal(&p.secret, text.as_bytes()).is_ok()
+                && aws_lc_rs::constant_time::verify_slices_are_equal(&p.secret, text.as_bytes())
+                    .is_ok()
         })
     }
 

@@ -89,7 +89,10 @@ pub async fn create(
         let rule = "2 to 8 of a-z and 0-9, a letter first";
         Blame::field(Refusal::FieldInvalid, "prefix", rule)
     })?;
-    let words = Words { name: order.value.name, ..Words::of(&ctx) };
+    let words = Words {
+        name: order.value.name,
+        ..Words::of(&ctx)
+    };
     let admin = found::tenant(&ctx, prefix, words).await?;
     Ok(Reply::new(StatusCode::CREATED, AdminView::of(&admin)).at(admin.size))
 }
@@ -97,7 +100,12 @@ pub async fn create(
 /// Lists all tenants.
 pub async fn list(caller: Caller<TenantsRead>) -> Result<Reply<Page<TenantView>>, Problem> {
     let node = &caller.doors().node;
-    let items = node.verifier.directory().tenants().map(|t| view(node, t)).collect();
+    let items = node
+        .verifier
+        .directory()
+        .tenants()
+        .map(|t| view(node, t))
+        .collect();
     Ok(Reply::new(StatusCode::OK, Page { items, next: None }))
 }
 
@@ -121,18 +129,25 @@ pub async fn set_standing(
         let rule = "a tenant can be active or suspended";
         return Err(Blame::field(Refusal::FieldInvalid, "state", rule).into());
     }
-    let purpose = if after == Standing::Active { Purpose::Grow } else { Purpose::Reduce };
+    let purpose = if after == Standing::Active {
+        Purpose::Grow
+    } else {
+        Purpose::Reduce
+    };
     let (operator, words) = (ctx.token, Words::of(&ctx).to_json());
-    let done = ctx.node.writer.submit(purpose, move |facts| match authority(facts, operator) {
-        Err(blame) => Ruling::no(id, blame),
-        Ok(authority) => Ruling {
-            tenant: id,
-            actor: authority.actor(),
-            request: None,
-            words,
-            decision: founding::set_tenant_standing(&authority, id, after, facts.directory),
-        },
-    });
+    let done = ctx
+        .node
+        .writer
+        .submit(purpose, move |facts| match authority(facts, operator) {
+            Err(blame) => Ruling::no(id, blame),
+            Ok(authority) => Ruling {
+                tenant: id,
+                actor: authority.actor(),
+                request: None,
+                words,
+                decision: founding::set_tenant_standing(&authority, id, after, facts.directory),
+            },
+        });
     let size = done.await?.size;
     Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id)?).at(size))
 }
@@ -173,7 +188,12 @@ pub async fn peppers(
         Ok(_) => {}
         Err(KeyringError::InUse(rule)) => {
             let (refusal, field) = (Refusal::StateConflict, Some("action".to_owned()));
-            return Err(Blame { refusal, field, rule: Some(rule) }.into());
+            return Err(Blame {
+                refusal,
+                field,
+                rule: Some(rule),
+            }
+            .into());
         }
         Err(error) => {
             tracing::error!(%error, "a pepper was not changed");
@@ -187,13 +207,21 @@ pub async fn peppers(
 /// Refuses to retire a pepper under which live tokens were last seen.
 fn not_needed(node: &Node, tenant: TenantId) -> Result<(), Blame> {
     let numbers = node.keyring.pepper_numbers(tenant);
-    let Some(oldest) = numbers.first().filter(|_| numbers.len() > 1) else { return Ok(()) };
+    let Some(oldest) = numbers.first().filter(|_| numbers.len() > 1) else {
+        return Ok(());
+    };
     let directory = node.verifier.directory();
-    let owns = |slot| directory.subject_at(slot).is_some_and(|s| s.tenant == tenant);
+    let owns = |slot| {
+        directory
+            .subject_at(slot)
+            .is_some_and(|s| s.tenant == tenant)
+    };
     let in_use = node.verifier.with_index(|index| index.peppers_in_use(owns));
     match in_use.get(oldest) {
         Some(count) => {
-            let rule = format!("{count} live tokens were not used since the rotation; they would stop working");
+            let rule = format!(
+                "{count} live tokens were not used since the rotation; they would stop working"
+            );
             Err(Blame::field(Refusal::StateConflict, "action", rule))
         }
         None => Ok(()),

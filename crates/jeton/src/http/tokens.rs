@@ -34,8 +34,8 @@ use crate::{
         extract::{Order, Params, PathId},
         routes::Reply,
         view::{
-            ConditionsView, GiveView, GrantView, Instant, LimitView, Named, Page, give_of, grants_of,
-            words_bounded,
+            ConditionsView, GiveView, GrantView, Instant, LimitView, Named, Page, give_of,
+            grants_of, words_bounded,
         },
     },
     node::{start::Node, writer::Purpose},
@@ -160,8 +160,12 @@ pub struct SecretView {
 /// A token as everybody of its tenant may see it.
 #[must_use]
 pub fn view(directory: &Directory, token: &TokenRecord, named: Named, now: Time) -> TokenView {
-    let cut = directory.tenant(token.tenant).is_some_and(|t| token.issued < t.cut_off)
-        || directory.subject(token.tenant, token.subject).is_some_and(|s| token.issued < s.cut_off);
+    let cut = directory
+        .tenant(token.tenant)
+        .is_some_and(|t| token.issued < t.cut_off)
+        || directory
+            .subject(token.tenant, token.subject)
+            .is_some_and(|s| token.issued < s.cut_off);
     let (state, reason, revoked_at) = match token.state {
         TokenState::Revoked { at, reason } => ("revoked", Some(reason), Some(at)),
         _ if cut => ("cut_off", None, None),
@@ -180,7 +184,10 @@ pub fn view(directory: &Directory, token: &TokenRecord, named: Named, now: Time)
         revoked_at: revoked_at.map(Instant),
         inherit: permit.use_ == jeton_core::permit::Rights::All,
         grants: grants_of(directory, token.tenant, &permit.use_),
-        give: permit.give.as_ref().map(|g| give_of(directory, token.tenant, g)),
+        give: permit
+            .give
+            .as_ref()
+            .map(|g| give_of(directory, token.tenant, g)),
         conditions: ConditionsView::of(&permit.conditions),
         limit: token.terms.limit.map(LimitView::of),
         idle_s: token.terms.idle.map(Span::as_seconds),
@@ -199,13 +206,20 @@ pub fn view(directory: &Directory, token: &TokenRecord, named: Named, now: Time)
 async fn named(node: &Arc<Node>, token: &TokenRecord) -> Result<Named, Problem> {
     let (tenant, index) = (token.tenant, token.issued);
     let words = node.read(move |reader| reader.words(tenant, index)).await?;
-    Ok(words.and_then(|w| serde_json::from_slice(&w).ok()).unwrap_or_default())
+    Ok(words
+        .and_then(|w| serde_json::from_slice(&w).ok())
+        .unwrap_or_default())
 }
 
 async fn shown(node: &Arc<Node>, id: TokenId) -> Result<TokenView, Problem> {
     let token = node.verifier.record(id).ok_or(Refusal::NotFound)?;
     let named = named(node, &token).await?;
-    Ok(view(&node.verifier.directory(), &token, named, node.clock.time()))
+    Ok(view(
+        &node.verifier.directory(),
+        &token,
+        named,
+        node.clock.time(),
+    ))
 }
 
 fn subject(text: &str) -> Result<SubjectId, Blame> {
@@ -235,7 +249,11 @@ impl IssueView {
             class,
             subject: subject(&self.subject)?,
             asked,
-            give: self.give.as_ref().map(|g| order::give(&directory, ctx.tenant, g)).transpose()?,
+            give: self
+                .give
+                .as_ref()
+                .map(|g| order::give(&directory, ctx.tenant, g))
+                .transpose()?,
             conditions: order::conditions(&self.conditions, "conditions")?,
             lifetime: lifetime(self.lifetime_s, self.expires_at, self.permanent)?
                 .unwrap_or_default(),
@@ -278,14 +296,19 @@ impl Replays {
             kept.retain(|_, (until, _)| now < *until);
         }
         if kept.len() < REPLAYS_MAX {
-            kept.insert(request.key, (now.after(REPLAY_FOR), Zeroizing::new(secret.to_owned())));
+            kept.insert(
+                request.key,
+                (now.after(REPLAY_FOR), Zeroizing::new(secret.to_owned())),
+            );
         }
     }
 
     fn again(&self, ctx: &Ctx, now: Time) -> Option<String> {
         let request = ctx.request?;
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&request.key).filter(|(until, _)| now < *until).map(|(_, s)| s.to_string())
+        kept.get(&request.key)
+            .filter(|(until, _)| now < *until)
+            .map(|(_, s)| s.to_string())
     }
 }
 
@@ -304,13 +327,20 @@ async fn with_secret<N: Needs, T>(
     };
     let secret = match secret {
         Some(secret) => {
-            caller.doors().replays.keep(ctx, secret.expose_secret(), now);
+            caller
+                .doors()
+                .replays
+                .keep(ctx, secret.expose_secret(), now);
             Some(secret.expose_secret().to_owned())
         }
         None => caller.doors().replays.again(ctx, now),
     };
     let token = shown(&ctx.node, id).await?;
-    Ok(SecretView { token, secret_available: secret.is_some(), secret })
+    Ok(SecretView {
+        token,
+        secret_available: secret.is_some(),
+        secret,
+    })
 }
 
 /// Issues a token.
@@ -320,7 +350,11 @@ pub async fn create(
 ) -> Result<Reply<SecretView>, Problem> {
     let ctx = caller.ctx_for("tokens.create", &order.bytes);
     let wanted = order.value.read(&ctx)?;
-    let words = Words { name: order.value.name, metadata: order.value.metadata, ..Words::of(&ctx) };
+    let words = Words {
+        name: order.value.name,
+        metadata: order.value.metadata,
+        ..Words::of(&ctx)
+    };
     let (done, secret) = issue::issue_token(&ctx, wanted, words).await?;
     let view = with_secret(&caller, &ctx, &done.outcome, |i| i.token, secret).await?;
     Ok(Reply::new(StatusCode::CREATED, view).at(done.size))
@@ -350,7 +384,10 @@ pub async fn list(
     let (node, tenant) = (Arc::clone(&caller.doors().node), caller.tenant());
     let limit = cursor::page_len(query.limit)?;
     let (ids, which) = match &query.subject {
-        Some(text) => (owned(&node, &caller, text, &query, limit)?, List::OwnedTokens),
+        Some(text) => (
+            owned(&node, &caller, text, &query, limit)?,
+            List::OwnedTokens,
+        ),
         None => {
             let after = query.cursor.as_deref();
             let after = after.map(|c| cursor::read::<16>(&node.keyring, List::Tokens, tenant, c));
@@ -379,7 +416,9 @@ fn owned(
     let id = subject(text)?;
     let directory = node.verifier.directory();
     let found = directory.subject(caller.tenant(), id);
-    let slot = found.and_then(|_| directory.subject_slot(id)).ok_or(Refusal::NotFound)?;
+    let slot = found
+        .and_then(|_| directory.subject_slot(id))
+        .ok_or(Refusal::NotFound)?;
     let after = query.cursor.as_deref();
     let after =
         after.map(|c| cursor::read::<16>(&node.keyring, List::OwnedTokens, caller.tenant(), c));
@@ -397,7 +436,9 @@ fn owned(
 
 fn of_tenant<N: Needs>(caller: &Caller<N>, id: TokenId) -> Result<TokenRecord, Refusal> {
     let found = caller.doors().node.verifier.record(id);
-    found.filter(|t| t.tenant == caller.tenant()).ok_or(Refusal::NotFound)
+    found
+        .filter(|t| t.tenant == caller.tenant())
+        .ok_or(Refusal::NotFound)
 }
 
 /// Shows a token.
@@ -406,7 +447,10 @@ pub async fn get(
     PathId(id): PathId<TokenId>,
 ) -> Result<Reply<TokenView>, Problem> {
     of_tenant(&caller, id)?;
-    Ok(Reply::new(StatusCode::OK, shown(&caller.doors().node, id).await?))
+    Ok(Reply::new(
+        StatusCode::OK,
+        shown(&caller.doors().node, id).await?,
+    ))
 }
 
 /// A text that may be a token.
@@ -425,7 +469,9 @@ pub async fn find(
 ) -> Result<Reply<TokenView>, Problem> {
     let node = &caller.doors().node;
     let found = node.verifier.find(&order.value.token).ok();
-    let found = found.filter(|t| t.tenant == caller.tenant()).ok_or(Refusal::NotFound)?;
+    let found = found
+        .filter(|t| t.tenant == caller.tenant())
+        .ok_or(Refusal::NotFound)?;
     Ok(Reply::new(StatusCode::OK, shown(node, found.id).await?))
 }
 
@@ -479,18 +525,29 @@ pub async fn patch(
         }
         ChangeOrder {
             lifetime: lifetime(view.lifetime_s, view.expires_at, view.permanent)?,
-            limit: if view.unlimited { Some(None) } else { limit.map(Some) },
+            limit: if view.unlimited {
+                Some(None)
+            } else {
+                limit.map(Some)
+            },
             rights: rights.transpose()?,
-            conditions: conditions.map(|c| order::conditions(c, "conditions")).transpose()?,
+            conditions: conditions
+                .map(|c| order::conditions(c, "conditions"))
+                .transpose()?,
         }
     };
-    let size = simple(&ctx, Purpose::Grow, Words::of(&ctx), move |facts, authority| {
-        let found = facts.token(id).filter(|t| t.tenant == authority.tenant());
-        found.map_or_else(
-            || jeton_core::decision::Decision::no(Refusal::NotFound),
-            |token| change(authority, &token, wanted, facts.directory, facts.now),
-        )
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::of(&ctx),
+        move |facts, authority| {
+            let found = facts.token(id).filter(|t| t.tenant == authority.tenant());
+            found.map_or_else(
+                || jeton_core::decision::Decision::no(Refusal::NotFound),
+                |token| change(authority, &token, wanted, facts.directory, facts.now),
+            )
+        },
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id).await?).at(size))
 }
@@ -520,7 +577,10 @@ impl RotateView {
                 return Err(Blame::field(Refusal::FieldInvalid, "renew", rule));
             }
         };
-        Ok(RotateOrder { overlap: self.overlap_s.map(Span::seconds), lifetime })
+        Ok(RotateOrder {
+            overlap: self.overlap_s.map(Span::seconds),
+            lifetime,
+        })
     }
 }
 
@@ -569,13 +629,23 @@ pub struct ReasonView {
 
 impl ReasonView {
     fn read(&self) -> Result<Reason, Blame> {
-        let Some(text) = &self.reason else { return Ok(Reason::Unspecified) };
+        let Some(text) = &self.reason else {
+            return Ok(Reason::Unspecified);
+        };
         if self.note.as_ref().is_some_and(|n| n.len() > 500) {
-            return Err(Blame::field(Refusal::FieldInvalid, "note", "at most 500 bytes"));
+            return Err(Blame::field(
+                Refusal::FieldInvalid,
+                "note",
+                "at most 500 bytes",
+            ));
         }
         Reason::parse(text).ok_or_else(|| {
             let known: Vec<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
-            Blame::field(Refusal::FieldInvalid, "reason", format!("one of {}", known.join(", ")))
+            Blame::field(
+                Refusal::FieldInvalid,
+                "reason",
+                format!("one of {}", known.join(", ")),
+            )
         })
     }
 }
@@ -589,7 +659,10 @@ async fn changed<N: Needs>(
     of_tenant(caller, id)?;
     let ctx = caller.ctx();
     let to = to(view.read()?);
-    let words = Words { note: view.note, ..Words::of(&ctx) };
+    let words = Words {
+        note: view.note,
+        ..Words::of(&ctx)
+    };
     let size = revoke::set_state(&ctx, id, to, words).await?;
     Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id).await?).at(size))
 }
@@ -656,7 +729,11 @@ pub async fn cut_off(
         let rule = "name a subject, or say everything: true";
         return Err(Blame::field(Refusal::FieldInvalid, "subject", rule).into());
     }
-    let reason = ReasonView { reason: order.value.reason, note: None }.read()?;
+    let reason = ReasonView {
+        reason: order.value.reason,
+        note: None,
+    }
+    .read()?;
     let size = revoke::cut_off(&ctx, whose, reason, Words::of(&ctx)).await?;
     Ok(Reply::new(StatusCode::OK, CutOffDone { ledger_size: size }).at(size))
 }

@@ -80,14 +80,21 @@ pub const fn standing(standing: Standing) -> &'static str {
 /// # Errors
 /// A problem of the store.
 pub async fn named(node: &Arc<Node>, subject: &Subject) -> Result<Named, Problem> {
-    let Some(index) = subject.named_at else { return Ok(Named::default()) };
+    let Some(index) = subject.named_at else {
+        return Ok(Named::default());
+    };
     let tenant = subject.tenant;
     let words = node.read(move |reader| reader.words(tenant, index)).await?;
-    Ok(words.and_then(|w| serde_json::from_slice(&w).ok()).unwrap_or_default())
+    Ok(words
+        .and_then(|w| serde_json::from_slice(&w).ok())
+        .unwrap_or_default())
 }
 
 fn view(directory: &Directory, subject: &Subject, named: Named) -> UserView {
-    let roles = subject.roles.iter().filter_map(|slot| directory.role_at(*slot));
+    let roles = subject
+        .roles
+        .iter()
+        .filter_map(|slot| directory.role_at(*slot));
     let SubjectId::User(id) = subject.id else {
         return UserView {
             id: subject.id.to_string(),
@@ -101,7 +108,10 @@ fn view(directory: &Directory, subject: &Subject, named: Named) -> UserView {
     UserView {
         id: id.to_string(),
         state: standing(subject.standing).to_owned(),
-        roles: roles.filter(|r| !r.deleted).map(|r| r.name.clone()).collect(),
+        roles: roles
+            .filter(|r| !r.deleted)
+            .map(|r| r.name.clone())
+            .collect(),
         created_at: Instant(id.born()),
         name: named.name,
         metadata: named.metadata,
@@ -109,7 +119,11 @@ fn view(directory: &Directory, subject: &Subject, named: Named) -> UserView {
 }
 
 async fn shown(node: &Arc<Node>, tenant: TenantId, id: UserId) -> Result<UserView, Problem> {
-    let found = node.verifier.directory().subject(tenant, SubjectId::User(id)).cloned();
+    let found = node
+        .verifier
+        .directory()
+        .subject(tenant, SubjectId::User(id))
+        .cloned();
     let subject = found.ok_or(Refusal::NotFound)?;
     let named = named(node, &subject).await?;
     Ok(view(&node.verifier.directory(), &subject, named))
@@ -135,7 +149,11 @@ pub async fn create(
     words_bounded(order.value.name.as_deref(), order.value.metadata.as_ref())?;
     let roles = roles(&ctx.node, ctx.tenant, &order.value.roles)?;
     let id: UserId = capability::draw_id(ctx.node.clock.time());
-    let words = Words { name: order.value.name, metadata: order.value.metadata, ..Words::of(&ctx) };
+    let words = Words {
+        name: order.value.name,
+        metadata: order.value.metadata,
+        ..Words::of(&ctx)
+    };
     let done = command(&ctx, Purpose::Grow, words, move |facts, authority| {
         account::create_user(authority, id, roles, facts.directory)
     });
@@ -165,7 +183,9 @@ pub fn page_of<N: Needs>(
     let after = after.map(|c| cursor::read::<16>(&node.keyring, list, caller.tenant(), c));
     let after = after.transpose()?.map(start);
     let directory = node.verifier.directory();
-    let subjects = directory.subjects_after(caller.tenant(), after).filter(|s| keep(&s.id));
+    let subjects = directory
+        .subjects_after(caller.tenant(), after)
+        .filter(|s| keep(&s.id));
     let page: Vec<Arc<Subject>> = subjects.take(limit).cloned().collect();
     let last = page.last().filter(|_| page.len() == limit);
     let next = last.map(|s| cursor::make(&node.keyring, list, caller.tenant(), s.id.bytes()));
@@ -215,9 +235,12 @@ pub async fn set_roles(
 ) -> Result<Reply<UserView>, Problem> {
     let ctx = caller.ctx();
     let roles = roles(&ctx.node, ctx.tenant, &order.value.roles)?;
-    let size = simple(&ctx, Purpose::Grow, Words::default(), move |facts, authority| {
-        account::set_roles(authority, id, roles, facts.directory)
-    });
+    let size = simple(
+        &ctx,
+        Purpose::Grow,
+        Words::default(),
+        move |facts, authority| account::set_roles(authority, id, roles, facts.directory),
+    );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&ctx.node, ctx.tenant, id).await?).at(size))
 }
@@ -260,7 +283,11 @@ pub async fn set_subject_standing(
 ) -> Result<u64, Problem> {
     let after = order.read()?;
     let ctx = caller.ctx();
-    let purpose = if after == Standing::Active { Purpose::Grow } else { Purpose::Reduce };
+    let purpose = if after == Standing::Active {
+        Purpose::Grow
+    } else {
+        Purpose::Reduce
+    };
     let size = simple(&ctx, purpose, Words::default(), move |facts, authority| {
         account::set_standing(authority, id, after, facts.directory)
     });

@@ -25,10 +25,11 @@ impl Serialize for Instant {
 impl<'de> Deserialize<'de> for Instant {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = <std::borrow::Cow<'de, str>>::deserialize(from)?;
-        let stamp: jiff::Timestamp = text
-            .parse()
-            .map_err(|_| D::Error::custom("must be an instant in RFC 3339, as 2030-01-31T12:00:00Z"))?;
-        let ms = u64::try_from(stamp.as_millisecond()).map_err(|_| D::Error::custom("lies before 1970"))?;
+        let stamp: jiff::Timestamp = text.parse().map_err(|_| {
+            D::Error::custom("must be an instant in RFC 3339, as 2030-01-31T12:00:00Z")
+        })?;
+        let ms = u64::try_from(stamp.as_millisecond())
+            .map_err(|_| D::Error::custom("lies before 1970"))?;
         Ok(Self(Time::from_millis(ms)))
     }
 }
@@ -94,9 +95,17 @@ impl ConditionsView {
     #[must_use]
     pub fn of(conditions: &Conditions) -> Self {
         Self {
-            networks: conditions.networks.iter().map(ToString::to_string).collect(),
+            networks: conditions
+                .networks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             methods: conditions.methods.clone(),
-            paths: conditions.paths.iter().map(|p| p.as_str().to_owned()).collect(),
+            paths: conditions
+                .paths
+                .iter()
+                .map(|p| p.as_str().to_owned())
+                .collect(),
             not_before: conditions.not_before.map(Instant),
         }
     }
@@ -138,7 +147,10 @@ impl LimitView {
     /// As stored.
     #[must_use]
     pub fn of(limit: Limit) -> Self {
-        Self { count: limit.count(), window_s: limit.window_s() }
+        Self {
+            count: limit.count(),
+            window_s: limit.window_s(),
+        }
     }
 
     /// Into a limit.
@@ -156,18 +168,33 @@ impl LimitView {
 /// Rights as grants with names.
 #[must_use]
 pub fn grants_of(directory: &Directory, tenant: TenantId, rights: &Rights) -> Vec<GrantView> {
-    let Rights::Listed(grants) = rights else { return Vec::new() };
+    let Rights::Listed(grants) = rights else {
+        return Vec::new();
+    };
     let view = |grant: &jeton_core::permit::Grant| {
         let name = if grant.api == JETON_API {
             JETON_API_NAME.to_owned()
         } else {
-            directory.api(tenant, grant.api).map_or_else(|| grant.api.to_string(), |a| a.name.clone())
+            directory
+                .api(tenant, grant.api)
+                .map_or_else(|| grant.api.to_string(), |a| a.name.clone())
         };
         let catalogue = directory.catalogue(tenant, grant.api);
         let scopes = catalogue.map(|c| c.names(&grant.scopes).map(str::to_owned).collect());
-        let all = grant.resources.iter().any(jeton_core::resource::Pattern::is_everything);
-        let resources = grant.resources.iter().filter(|_| !all).map(|p| p.as_str().to_owned());
-        GrantView { api: name, scopes: scopes.unwrap_or_default(), resources: resources.collect() }
+        let all = grant
+            .resources
+            .iter()
+            .any(jeton_core::resource::Pattern::is_everything);
+        let resources = grant
+            .resources
+            .iter()
+            .filter(|_| !all)
+            .map(|p| p.as_str().to_owned());
+        GrantView {
+            api: name,
+            scopes: scopes.unwrap_or_default(),
+            resources: resources.collect(),
+        }
     };
     grants.iter().map(view).collect()
 }
@@ -213,8 +240,15 @@ impl PermitView {
     pub fn read(&self, directory: &Directory, tenant: TenantId) -> Result<Permit, Blame> {
         use crate::app::order;
         let use_ = order::rights(directory, tenant, &self.grants, "grants")?;
-        let give = self.give.as_ref().map(|g| order::give(directory, tenant, g)).transpose()?;
-        Ok(Permit { give, ..Permit::to_use(use_) })
+        let give = self
+            .give
+            .as_ref()
+            .map(|g| order::give(directory, tenant, g))
+            .transpose()?;
+        Ok(Permit {
+            give,
+            ..Permit::to_use(use_)
+        })
     }
 }
 
@@ -243,12 +277,17 @@ pub struct Named {
 ///
 /// # Errors
 /// [`Refusal::FieldInvalid`] blamed on the field.
-pub fn words_bounded(name: Option<&str>, metadata: Option<&serde_json::Value>) -> Result<(), Blame> {
+pub fn words_bounded(
+    name: Option<&str>,
+    metadata: Option<&serde_json::Value>,
+) -> Result<(), Blame> {
     if name.is_some_and(|n| n.len() > 200 || n.chars().any(char::is_control)) {
         let rule = "at most 200 bytes, without control characters";
         return Err(Blame::field(Refusal::FieldInvalid, "name", rule));
     }
-    let Some(metadata) = metadata else { return Ok(()) };
+    let Some(metadata) = metadata else {
+        return Ok(());
+    };
     if !metadata.is_object() || metadata.to_string().len() > 4096 {
         let rule = "an object of at most 4096 bytes";
         return Err(Blame::field(Refusal::FieldInvalid, "metadata", rule));

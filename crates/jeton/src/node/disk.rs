@@ -1,6 +1,10 @@
 //! Room on the disk: a ballast that is given up so that revocation still works when nothing else fits.
 
-use std::{fs, io::Write as _, path::{Path, PathBuf}};
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
 
 /// The size of the ballast: room for some hundred thousand revocations.
 pub const BALLAST_BYTES: u64 = 64 << 20;

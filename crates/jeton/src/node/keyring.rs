@@ -15,12 +15,7 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
 };
-use jeton_core::{
-    directory::Directory,
-    id::TenantId,
-    leaf::TagKey,
-    token::digest::Pepper,
-};
+use jeton_core::{directory::Directory, id::TenantId, leaf::TagKey, token::digest::Pepper};
 use jeton_tlog::SigningKey;
 use jeton_verify::check::Peppers;
 use minicbor::{Decode, Encode};
@@ -188,7 +183,9 @@ impl Keyring {
     /// [`KeyringError::Missing`].
     pub fn pepper(&self, tenant: TenantId) -> Result<(u8, Pepper), KeyringError> {
         let prepared = self.prepared.load();
-        let keys = prepared.get(&tenant).and_then(|p| p.peppers.last().cloned());
+        let keys = prepared
+            .get(&tenant)
+            .and_then(|p| p.peppers.last().cloned());
         keys.ok_or(KeyringError::Missing(tenant))
     }
 
@@ -196,7 +193,10 @@ impl Keyring {
     #[must_use]
     pub fn pepper_numbers(&self, tenant: TenantId) -> Vec<u8> {
         let prepared = self.prepared.load();
-        prepared.get(&tenant).map(|p| p.peppers.iter().map(|(n, _)| *n).collect()).unwrap_or_default()
+        prepared
+            .get(&tenant)
+            .map(|p| p.peppers.iter().map(|(n, _)| *n).collect())
+            .unwrap_or_default()
     }
 
     /// The peppers of all tenants, by prefix, for the verifier.
@@ -206,7 +206,11 @@ impl Keyring {
         let of = |tenant: &jeton_core::directory::Tenant| {
             let mut young_first = prepared.get(&tenant.id)?.peppers.iter().rev().cloned();
             let current = young_first.next()?;
-            let peppers = Peppers { tenant: tenant.id, current, previous: young_first.next() };
+            let peppers = Peppers {
+                tenant: tenant.id,
+                current,
+                previous: young_first.next(),
+            };
             Some((tenant.prefix.as_u64(), peppers))
         };
         directory.tenants().filter_map(|t| of(t)).collect()
@@ -222,7 +226,10 @@ impl Keyring {
             content.tenants.push(TenantKeys {
                 tenant: *tenant.bytes(),
                 tag_key: capability::draw(),
-                peppers: vec![PepperKey { number: 0, key: capability::draw() }],
+                peppers: vec![PepperKey {
+                    number: 0,
+                    key: capability::draw(),
+                }],
             });
             Ok(())
         })
@@ -241,7 +248,10 @@ impl Keyring {
                 return Err(KeyringError::InUse(text.into()));
             }
             made = keys.peppers.last().map_or(0, |p| p.number.wrapping_add(1));
-            keys.peppers.push(PepperKey { number: made, key: capability::draw() });
+            keys.peppers.push(PepperKey {
+                number: made,
+                key: capability::draw(),
+            });
             Ok(())
         })?;
         Ok(made)
@@ -256,7 +266,9 @@ impl Keyring {
         self.change(|content| {
             let keys = keys_of(content, tenant)?;
             if keys.peppers.len() < 2 {
-                return Err(KeyringError::InUse("there is only one pepper: rotate first".into()));
+                return Err(KeyringError::InUse(
+                    "there is only one pepper: rotate first".into(),
+                ));
             }
             retired = keys.peppers.remove(0).number;
             Ok(())
@@ -279,14 +291,24 @@ impl Keyring {
 }
 
 fn keys_of(content: &mut Content, tenant: TenantId) -> Result<&mut TenantKeys, KeyringError> {
-    let found = content.tenants.iter_mut().find(|t| t.tenant == *tenant.bytes());
+    let found = content
+        .tenants
+        .iter_mut()
+        .find(|t| t.tenant == *tenant.bytes());
     found.ok_or(KeyringError::Missing(tenant))
 }
 
 fn prepare(content: &Content) -> HashMap<TenantId, Prepared> {
     let tenants = content.tenants.iter().map(|keys| {
-        let peppers = keys.peppers.iter().map(|p| (p.number, Pepper::new(&p.key))).collect();
-        let prepared = Prepared { tag_key: TagKey::new(&keys.tag_key), peppers };
+        let peppers = keys
+            .peppers
+            .iter()
+            .map(|p| (p.number, Pepper::new(&p.key)))
+            .collect();
+        let prepared = Prepared {
+            tag_key: TagKey::new(&keys.tag_key),
+            peppers,
+        };
         (TenantId::from_bytes(keys.tenant), prepared)
     });
     tenants.collect()
@@ -294,7 +316,11 @@ fn prepare(content: &Content) -> HashMap<TenantId, Prepared> {
 
 fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> KeyringError {
     let path = path.to_owned();
-    move |source| KeyringError::File { doing, path, source }
+    move |source| KeyringError::File {
+        doing,
+        path,
+        source,
+    }
 }
 
 fn read_kek(kek: &Kek, make: bool) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
@@ -314,15 +340,26 @@ fn read_kek(kek: &Kek, make: bool) -> Result<Zeroizing<[u8; 32]>, KeyringError> 
             (path.clone(), Zeroizing::new(text))
         }
     };
-    let bytes = data_encoding::HEXLOWER_PERMISSIVE.decode(text.trim().as_bytes()).ok();
-    let key = bytes.map(Zeroizing::new).and_then(|b| <[u8; 32]>::try_from(b.as_slice()).ok());
+    let bytes = data_encoding::HEXLOWER_PERMISSIVE
+        .decode(text.trim().as_bytes())
+        .ok();
+    let key = bytes
+        .map(Zeroizing::new)
+        .and_then(|b| <[u8; 32]>::try_from(b.as_slice()).ok());
     key.map(Zeroizing::new).ok_or(KeyringError::NotAKey(path))
 }
 
 /// Refuses a file that group or others can read.
 fn private(path: &Path) -> Result<(), KeyringError> {
-    let mode = fs::metadata(path).map_err(file("look at", path))?.permissions().mode();
-    if mode & 0o077 == 0 { Ok(()) } else { Err(KeyringError::Open(path.to_owned())) }
+    let mode = fs::metadata(path)
+        .map_err(file("look at", path))?
+        .permissions()
+        .mode();
+    if mode & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(KeyringError::Open(path.to_owned()))
+    }
 }
 
 /// Writes a file of mode 0600 so that a crash leaves the old one or the new one, whole.
@@ -333,7 +370,12 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
     let fresh = path.with_extension("new");
     let write = || {
         let mut options = fs::OpenOptions::new();
-        let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&fresh)?;
+        let mut out = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&fresh)?;
         std::io::Write::write_all(&mut out, bytes)?;
         out.sync_all()?;
         fs::rename(&fresh, path)?;
@@ -351,9 +393,18 @@ fn save(path: &Path, kek: &[u8; 32], content: &Content) -> Result<(), KeyringErr
     let sealed = || KeyringError::Sealed(path.to_owned());
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, kek).map_err(|_| sealed())?);
     let mut body = Zeroizing::new(plain.to_vec());
-    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(MAGIC), &mut *body)
-        .map_err(|_| sealed())?;
-    let bytes: Vec<u8> = MAGIC.iter().chain(&nonce).chain(body.iter()).copied().collect();
+    key.seal_in_place_append_tag(
+        Nonce::assume_unique_for_key(nonce),
+        Aad::from(MAGIC),
+        &mut *body,
+    )
+    .map_err(|_| sealed())?;
+    let bytes: Vec<u8> = MAGIC
+        .iter()
+        .chain(&nonce)
+        .chain(body.iter())
+        .copied()
+        .collect();
     write_private(path, &bytes)
 }
 
@@ -361,14 +412,21 @@ fn unseal(path: &Path, kek: &[u8; 32]) -> Result<Content, KeyringError> {
     private(path)?;
     let mut bytes = Vec::new();
     let handle = fs::File::open(path).map_err(file("read", path))?;
-    handle.take(KEYRING_BYTES_MAX).read_to_end(&mut bytes).map_err(file("read", path))?;
+    handle
+        .take(KEYRING_BYTES_MAX)
+        .read_to_end(&mut bytes)
+        .map_err(file("read", path))?;
     let sealed = || KeyringError::Sealed(path.to_owned());
     let rest = bytes.strip_prefix(MAGIC).ok_or_else(sealed)?;
     let (nonce, body) = rest.split_first_chunk::<NONCE_LEN>().ok_or_else(sealed)?;
     let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, kek).map_err(|_| sealed())?);
     let mut body = Zeroizing::new(body.to_vec());
     let plain = key
-        .open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(MAGIC), &mut body)
+        .open_in_place(
+            Nonce::assume_unique_for_key(*nonce),
+            Aad::from(MAGIC),
+            &mut body,
+        )
         .map_err(|_| sealed())?;
     minicbor::decode(plain).map_err(|_| sealed())
 }

@@ -38,7 +38,12 @@ impl Observer {
     /// Notes a use. Never waits; forgets when too much waits already.
     pub fn used(&self, passed: &Passed, at: Time, address: Option<IpAddr>) {
         if passed.observe || passed.rehash.is_some() {
-            let seen = Seen { token: passed.token, at, address, rehash: passed.rehash };
+            let seen = Seen {
+                token: passed.token,
+                at,
+                address,
+                rehash: passed.rehash,
+            };
             drop(self.0.try_send(seen));
         }
     }
@@ -85,13 +90,23 @@ async fn rehash(writer: &Writer, token: TokenId, pepper: u8, digest: Digest) {
     let ruling = writer.submit(Purpose::Grow, move |facts| {
         let Some(found) = facts.token(token) else {
             return Ruling::no(
-                facts.directory.system().unwrap_or(jeton_core::id::Id::from_bytes([0; 16])),
+                facts
+                    .directory
+                    .system()
+                    .unwrap_or(jeton_core::id::Id::from_bytes([0; 16])),
                 jeton_core::refusal::Refusal::NotFound,
             );
         };
         let live = matches!(found.state, State::Active | State::Suspended { .. });
-        let events =
-            if live { vec![Event::TokenRehashed { token, digest, pepper }] } else { Vec::new() };
+        let events = if live {
+            vec![Event::TokenRehashed {
+                token,
+                digest,
+                pepper,
+            }]
+        } else {
+            Vec::new()
+        };
         Ruling {
             tenant: found.tenant,
             actor: Actor::Authority,
@@ -104,4 +119,3 @@ async fn rehash(writer: &Writer, token: TokenId, pepper: u8, digest: Digest) {
         tracing::debug!(code = blame.refusal.code(), "a digest was not renewed");
     }
 }
-

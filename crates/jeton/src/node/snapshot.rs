@@ -77,16 +77,31 @@ pub fn write(
 ) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     let file = fs::File::create(&fresh)?;
-    let mut out = Tagged { stream: BufWriter::new(file), tag: keyring.mac_context(LABEL) };
+    let mut out = Tagged {
+        stream: BufWriter::new(file),
+        tag: keyring.mac_context(LABEL),
+    };
     out.put(MAGIC)?;
-    let levels: Vec<u8> = partial.iter().flat_map(|hashes| {
-        let count = u16::try_from(hashes.len()).unwrap_or(u16::MAX).to_le_bytes();
-        count.into_iter().chain(hashes.iter().flat_map(|h| *h.as_bytes())).collect::<Vec<u8>>()
-    }).collect();
+    let levels: Vec<u8> = partial
+        .iter()
+        .flat_map(|hashes| {
+            let count = u16::try_from(hashes.len())
+                .unwrap_or(u16::MAX)
+                .to_le_bytes();
+            count
+                .into_iter()
+                .chain(hashes.iter().flat_map(|h| *h.as_bytes()))
+                .collect::<Vec<u8>>()
+        })
+        .collect();
     out.put_section(&levels)?;
     out.put_section(&cbor(&verifier.directory().image()))?;
     verifier.with_index(|index| {
-        out.put(&u64::try_from(index.all_terms().len()).unwrap_or(0).to_le_bytes())?;
+        out.put(
+            &u64::try_from(index.all_terms().len())
+                .unwrap_or(0)
+                .to_le_bytes(),
+        )?;
         for terms in index.all_terms() {
             out.put_section(&cbor(&**terms))?;
         }
@@ -99,7 +114,10 @@ pub fn write(
     })?;
     let tag = out.tag.sign();
     out.stream.write_all(tag.as_ref())?;
-    let file = out.stream.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+    let file = out
+        .stream
+        .into_inner()
+        .map_err(std::io::IntoInnerError::into_error)?;
     file.sync_all()?;
     fs::rename(&fresh, path)
 }
@@ -115,7 +133,10 @@ fn cbor(value: &impl minicbor::Encode<()>) -> Vec<u8> {
 #[must_use]
 pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let file = BufReader::with_capacity(1 << 20, fs::File::open(path).ok()?);
-    let mut from = Tagged { stream: file, tag: keyring.mac_context(LABEL) };
+    let mut from = Tagged {
+        stream: file,
+        tag: keyring.mac_context(LABEL),
+    };
     if from.get::<8>()? != *MAGIC {
         return None;
     }
@@ -126,7 +147,9 @@ pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let count = from.number()?;
     let mut index = Index::with_room_for(usize::try_from(count).ok()?);
     for bytes in terms? {
-        index.restore_terms(&minicbor::decode::<Terms>(&bytes).ok()?).ok()?;
+        index
+            .restore_terms(&minicbor::decode::<Terms>(&bytes).ok()?)
+            .ok()?;
     }
     for _ in 0..count {
         index.restore(&SlotWords::from_bytes(&from.get()?)).ok()?;
@@ -140,7 +163,11 @@ pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let mut kept = [0; 32];
     from.stream.read_exact(&mut kept).ok()?;
     let same = aws_lc_rs::constant_time::verify_slices_are_equal(due.as_ref(), &kept).is_ok();
-    same.then_some(Loaded { directory, index, partial })
+    same.then_some(Loaded {
+        directory,
+        index,
+        partial,
+    })
 }
 
 fn levels(mut bytes: &[u8]) -> Option<Vec<Vec<Hash>>> {
@@ -148,7 +175,9 @@ fn levels(mut bytes: &[u8]) -> Option<Vec<Vec<Hash>>> {
     while let Some((count, rest)) = bytes.split_first_chunk::<2>() {
         let len = usize::from(u16::from_le_bytes(*count)) * HASH_BYTES;
         let (hashes, after) = rest.split_at_checked(len)?;
-        let hashes = hashes.chunks_exact(HASH_BYTES).filter_map(|h| h.first_chunk());
+        let hashes = hashes
+            .chunks_exact(HASH_BYTES)
+            .filter_map(|h| h.first_chunk());
         out.push(hashes.map(|h| Hash::from_bytes(*h)).collect());
         bytes = after;
     }

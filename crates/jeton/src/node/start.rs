@@ -148,9 +148,17 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     let keyring = Arc::new(Keyring::open(&place.dir.join("keyring"), &place.kek)?);
     let path = place.dir.join("ledger.db");
     let mut store = Sqlite::open(&path, place.durability)?;
-    let log_key = keyring.log_key(&place.origin).map_err(|e| StartError::Other(e.to_string()))?;
+    let log_key = keyring
+        .log_key(&place.origin)
+        .map_err(|e| StartError::Other(e.to_string()))?;
     if store.head()?.size == 0 {
-        found(&mut store, &keyring, &place.origin, *log_key.verifier().public_key(), &clock)?;
+        found(
+            &mut store,
+            &keyring,
+            &place.origin,
+            *log_key.verifier().public_key(),
+            &clock,
+        )?;
     }
     let mut reader = store.reader()?;
     let learnt = learn(&mut *reader, &keyring, &place.dir.join("snapshot"))?;
@@ -202,7 +210,10 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
 /// The data directory, made if missing, and held by this process alone.
 fn lock(dir: &Path) -> Result<fs::File, StartError> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let wrong = |why: String| StartError::Directory { path: dir.to_owned(), why };
+    let wrong = |why: String| StartError::Directory {
+        path: dir.to_owned(),
+        why,
+    };
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -210,7 +221,9 @@ fn lock(dir: &Path) -> Result<fs::File, StartError> {
         .map_err(|e| wrong(e.to_string()))?;
     let mut options = fs::OpenOptions::new();
     let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(dir.join("lock")).map_err(|e| wrong(e.to_string()))?;
+    let file = options
+        .open(dir.join("lock"))
+        .map_err(|e| wrong(e.to_string()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| wrong("another jeton is running on it".into()))?;
     Ok(file)
@@ -227,7 +240,9 @@ fn found(
     let now = clock.time();
     let system: TenantId = capability::draw_id(now);
     keyring.add_tenant(system)?;
-    let key = keyring.tag_key(system).ok_or(KeyringError::Missing(system))?;
+    let key = keyring
+        .tag_key(system)
+        .ok_or(KeyringError::Missing(system))?;
     let records = founding::genesis(system, origin, log_key, now)
         .ok_or_else(|| StartError::Other("the system prefix is not legal".into()))?;
     let (mut directory, mut sealer) = (Directory::new(), Sealer::new());
@@ -247,11 +262,20 @@ fn found(
     }
     let frontier = sealer.frontier();
     let id = capability::draw();
-    Ok(store.append(&Batch { id, from: 0, entries: &entries, tiles: &tiles, frontier: &frontier })?)
+    Ok(store.append(&Batch {
+        id,
+        from: 0,
+        entries: &entries,
+        tiles: &tiles,
+        frontier: &frontier,
+    })?)
 }
 
 fn unsound(index: u64, applied: Result<(), Inapplicable>) -> Result<(), StartError> {
-    applied.map_err(|error| StartError::Unsound { index, why: error.to_string() })
+    applied.map_err(|error| StartError::Unsound {
+        index,
+        why: error.to_string(),
+    })
 }
 
 struct Learnt {
@@ -263,18 +287,19 @@ struct Learnt {
 
 /// The state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf and the whole
 /// against the head's right edge.
-fn learn(
-    reader: &mut dyn Reader,
-    keyring: &Keyring,
-    path: &Path,
-) -> Result<Learnt, StartError> {
+fn learn(reader: &mut dyn Reader, keyring: &Keyring, path: &Path) -> Result<Learnt, StartError> {
     let head = reader.head()?;
     let from_snapshot = snapshot::read(path, keyring)
         .filter(|s| s.directory.size() <= head.size)
         .and_then(|s| {
             let sealer = Sealer::resume(s.directory.size(), s.partial).ok()?;
             let from_snapshot = s.directory.size();
-            Some(Learnt { directory: s.directory, index: s.index, sealer, from_snapshot })
+            Some(Learnt {
+                directory: s.directory,
+                index: s.index,
+                sealer,
+                from_snapshot,
+            })
         });
     let from_nothing = || Learnt {
         directory: Directory::new(),
@@ -288,7 +313,10 @@ fn learn(
     }
     if learnt.from_snapshot == 0 {
         let why = "the tree's right edge is not what the leaves give".to_owned();
-        return Err(StartError::Unsound { index: head.size, why });
+        return Err(StartError::Unsound {
+            index: head.size,
+            why,
+        });
     }
     // The snapshot is of another history: a full replay says whether the store is sound.
     let learnt = replay(reader, keyring, from_nothing())?;
@@ -296,7 +324,10 @@ fn learn(
         return Ok(learnt);
     }
     let why = "the tree's right edge is not what the leaves give".to_owned();
-    Err(StartError::Unsound { index: head.size, why })
+    Err(StartError::Unsound {
+        index: head.size,
+        why,
+    })
 }
 
 fn replay(
@@ -306,20 +337,29 @@ fn replay(
 ) -> Result<Learnt, StartError> {
     let mut wrong = None;
     let from = state.directory.size();
-    reader.events(from, &mut |stored| match replay_one(&mut state, keyring, &stored) {
-        Ok(()) => Ok(Continue::Yes),
-        Err(error) => {
-            wrong = Some(error);
-            Ok(Continue::No)
-        }
-    })?;
+    reader.events(
+        from,
+        &mut |stored| match replay_one(&mut state, keyring, &stored) {
+            Ok(()) => Ok(Continue::Yes),
+            Err(error) => {
+                wrong = Some(error);
+                Ok(Continue::No)
+            }
+        },
+    )?;
     wrong.map_or(Ok(state), Err)
 }
 
 fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<(), StartError> {
     let index = stored.index;
-    let bad = |why: &str| StartError::Unsound { index, why: why.to_owned() };
-    let (salt, bytes) = stored.opening.as_ref().ok_or_else(|| bad("the leaf has no opening"))?;
+    let bad = |why: &str| StartError::Unsound {
+        index,
+        why: why.to_owned(),
+    };
+    let (salt, bytes) = stored
+        .opening
+        .as_ref()
+        .ok_or_else(|| bad("the leaf has no opening"))?;
     let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
     leaf_commits(state, keyring, stored, salt, bytes, &record)?;
     state.sealer.push(&stored.leaf);
@@ -337,7 +377,9 @@ fn leaf_commits(
     record: &Record,
 ) -> Result<(), StartError> {
     let tenant = record.tenant;
-    let key = keyring.tag_key(tenant).ok_or(KeyringError::Missing(tenant))?;
+    let key = keyring
+        .tag_key(tenant)
+        .ok_or(KeyringError::Missing(tenant))?;
     let about = record.event.about(tenant);
     let about_sequence = match record.event.token() {
         Some(id) => state.index.sequence(id),
@@ -356,12 +398,17 @@ fn leaf_commits(
         return Ok(());
     }
     let why = "the leaf does not commit to the record".to_owned();
-    Err(StartError::Unsound { index: stored.index, why })
+    Err(StartError::Unsound {
+        index: stored.index,
+        why,
+    })
 }
 
 /// A store that holds less than was once served is a restored backup: it must not decide.
 fn not_rolled_back(high_water: &Path, stored: u64) -> Result<(), StartError> {
-    let served = fs::read_to_string(high_water).ok().and_then(|t| t.trim().parse().ok());
+    let served = fs::read_to_string(high_water)
+        .ok()
+        .and_then(|t| t.trim().parse().ok());
     match served {
         Some(served) if served > stored => Err(StartError::Rollback { served, stored }),
         Some(_) | None => Ok(()),
@@ -379,29 +426,44 @@ impl Node {
     ) -> Result<T, StoreError> {
         let node = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
-            let pooled = node.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let pooled = node
+                .readers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .pop();
             let mut reader = match pooled {
                 Some(reader) => reader,
                 None => Box::new(jeton_store::sqlite::SqliteReader::open(&node.store)?),
             };
             let result = read(&mut *reader);
-            node.readers.lock().unwrap_or_else(PoisonError::into_inner).push(reader);
+            node.readers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(reader);
             result
         });
         task.await.unwrap_or_else(|error| {
-            Err(StoreError::Disk { doing: "reading beside the writer", source: Box::new(error) })
+            Err(StoreError::Disk {
+                doing: "reading beside the writer",
+                source: Box::new(error),
+            })
         })
     }
 
     /// Makes the verifier know the peppers of all tenants of this moment.
     pub fn refresh_peppers(&self) {
-        self.verifier.set_peppers(self.keyring.peppers(&self.verifier.directory()));
+        self.verifier
+            .set_peppers(self.keyring.peppers(&self.verifier.directory()));
     }
 
     /// Stops the writer after what has queued, and keeps a snapshot for the next start.
     pub fn stop(&self) {
         self.writer.stop();
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -415,7 +477,12 @@ impl Node {
 
     fn snapshot(&self) -> std::io::Result<()> {
         let partial = self.partial().map_err(std::io::Error::other)?;
-        snapshot::write(&self.dir.join("snapshot"), &self.keyring, &self.verifier, &partial)
+        snapshot::write(
+            &self.dir.join("snapshot"),
+            &self.keyring,
+            &self.verifier,
+            &partial,
+        )
     }
 
     /// The hashes in the tree's incomplete tiles, from the stored leaves and tiles.

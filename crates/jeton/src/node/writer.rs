@@ -60,7 +60,9 @@ impl Facts<'_> {
     pub fn token(&self, id: TokenId) -> Option<TokenRecord> {
         match self.overlay.get(&id) {
             Some((token, _)) => Some(token.clone()),
-            None => self.verifier.with_index(|index| index.record(id, self.directory)),
+            None => self
+                .verifier
+                .with_index(|index| index.record(id, self.directory)),
         }
     }
 }
@@ -83,7 +85,13 @@ impl<T> Ruling<T> {
     /// A no that changes nothing, whoever asked.
     pub fn no(tenant: TenantId, blame: impl Into<Blame>) -> Self {
         let decision = Decision::no(blame);
-        Self { tenant, actor: Actor::Authority, request: None, words: None, decision }
+        Self {
+            tenant,
+            actor: Actor::Authority,
+            request: None,
+            words: None,
+            decision,
+        }
     }
 }
 
@@ -105,7 +113,13 @@ pub struct Done<T> {
     pub size: u64,
 }
 
-type Events = (TenantId, Actor, Option<RequestKey>, Option<Vec<u8>>, Vec<jeton_core::event::Event>);
+type Events = (
+    TenantId,
+    Actor,
+    Option<RequestKey>,
+    Option<Vec<u8>>,
+    Vec<jeton_core::event::Event>,
+);
 
 trait Job: Send {
     fn decide(&mut self, facts: &Facts<'_>) -> Events;
@@ -121,11 +135,23 @@ struct Ordered<T, F> {
 impl<T: Send, F: FnOnce(&Facts<'_>) -> Ruling<T> + Send> Job for Ordered<T, F> {
     fn decide(&mut self, facts: &Facts<'_>) -> Events {
         let Some(rule) = self.rule.take() else {
-            return (TenantId::from_bytes([0; 16]), Actor::Authority, None, None, Vec::new());
+            return (
+                TenantId::from_bytes([0; 16]),
+                Actor::Authority,
+                None,
+                None,
+                Vec::new(),
+            );
         };
         let ruling = rule(facts);
         self.outcome = Some(ruling.decision.outcome);
-        (ruling.tenant, ruling.actor, ruling.request, ruling.words, ruling.decision.events)
+        (
+            ruling.tenant,
+            ruling.actor,
+            ruling.request,
+            ruling.words,
+            ruling.decision.events,
+        )
     }
 
     fn finish(self: Box<Self>, stored: Result<u64, Refusal>) {
@@ -180,11 +206,17 @@ impl Writer {
             return Err(Refusal::StoreFull.into());
         }
         let (reply, answer) = tokio::sync::oneshot::channel();
-        let job = Ordered { rule: Some(rule), outcome: None, reply };
-        self.queue.try_send(Message::Job(Box::new(job))).map_err(|error| match error {
-            TrySendError::Full(_) => Refusal::Busy,
-            TrySendError::Disconnected(_) => Refusal::Unavailable,
-        })?;
+        let job = Ordered {
+            rule: Some(rule),
+            outcome: None,
+            reply,
+        };
+        self.queue
+            .try_send(Message::Job(Box::new(job)))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Refusal::Busy,
+                TrySendError::Disconnected(_) => Refusal::Unavailable,
+            })?;
         answer.await.map_err(|_| Refusal::OutcomeUnknown)?
     }
 
@@ -235,9 +267,17 @@ pub struct Bench {
 pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
     let (queue, inbox) = sync_channel(QUEUE_MAX);
     let shared = Arc::new(Shared::default());
-    let writer = Writer { queue, shared: Arc::clone(&shared) };
+    let writer = Writer {
+        queue,
+        shared: Arc::clone(&shared),
+    };
     let directory = Directory::clone(&bench.verifier.directory());
-    let mut state = State { bench, shared, directory, signed: 0 };
+    let mut state = State {
+        bench,
+        shared,
+        directory,
+        signed: 0,
+    };
     let thread = std::thread::Builder::new().name("writer".into());
     let thread = thread.spawn(move || state.run(&inbox))?;
     Ok((writer, thread))
@@ -347,7 +387,9 @@ impl State {
         self.directory = draft.directory;
         self.bench.sealer = draft.sealer;
         if let Err(error) =
-            self.bench.verifier.publish(self.directory.clone(), from, &draft.records)
+            self.bench
+                .verifier
+                .publish(self.directory.clone(), from, &draft.records)
         {
             fatal(&error);
         }
@@ -357,7 +399,10 @@ impl State {
     fn draft(&self, draft: &mut Drafted, events: Events, now: Time) -> Result<(), &'static str> {
         let (tenant, actor, request, mut words, events) = events;
         for event in events {
-            let aside = words.take().map(|words| Aside { salt: capability::draw(), words });
+            let aside = words.take().map(|words| Aside {
+                salt: capability::draw(),
+                words,
+            });
             let record = Record {
                 version: RECORD_VERSION,
                 tenant,
@@ -367,7 +412,11 @@ impl State {
                 aside: aside.as_ref().map(|a| aside_hash(&a.salt, &a.words)),
                 event,
             };
-            let key = self.bench.keyring.tag_key(tenant).ok_or("a tenant has no tag key")?;
+            let key = self
+                .bench
+                .keyring
+                .tag_key(tenant)
+                .ok_or("a tenant has no tag key")?;
             let about_sequence = self.sequence(draft, &record);
             let seal = Seal {
                 key: &key,
@@ -377,7 +426,10 @@ impl State {
             };
             let entry = draft.sealer.seal(&record, &seal, aside, &mut draft.tiles);
             let entry = entry.map_err(|_| "a record is too large")?;
-            draft.directory.apply(entry.index, &record).map_err(|e| e.0)?;
+            draft
+                .directory
+                .apply(entry.index, &record)
+                .map_err(|e| e.0)?;
             let token = self.overlaid(draft, entry.index, &record, about_sequence)?;
             let row = Row::after(tenant, &record.event, token.as_ref(), &draft.directory);
             draft.entries.push((entry, row));
@@ -404,13 +456,17 @@ impl State {
         record: &Record,
         sequence: u64,
     ) -> Result<Option<TokenRecord>, &'static str> {
-        let Some(id) = record.event.token() else { return Ok(None) };
+        let Some(id) = record.event.token() else {
+            return Ok(None);
+        };
         let token = match TokenRecord::issued(index, record.tenant, &record.event) {
             Some(token) => token,
             None => {
                 let known = draft.overlay.get(&id).map(|(token, _)| token.clone());
                 let known = known.or_else(|| {
-                    self.bench.verifier.with_index(|i| i.record(id, &draft.directory))
+                    self.bench
+                        .verifier
+                        .with_index(|i| i.record(id, &draft.directory))
                 });
                 let mut token = known.ok_or("no such token")?;
                 token.apply(record.at, &record.event).map_err(|e| e.0)?;
