@@ -1,0 +1,157 @@
+//! The life of a token through the real server over TLS: issue, check, rotate, suspend, revoke, restart.
+
+mod common;
+
+use common::Authority;
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_is_there_after_a_restart() {
+    let a = Authority::start().await;
+    a.api("docs", &["read", "write"]).await;
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let (user, _) = a.user("reader", grants.clone()).await;
+    let order = json!({"class": "key", "subject": user, "grants": grants});
+    let (kept, kept_secret) = a.issue(order.clone()).await;
+    let (gone, gone_secret) = a.issue(order.clone()).await;
+    let (turned, old_secret) = a.issue(order).await;
+    a.order(
+        "POST",
+        &format!("/v1/tokens/{gone}/revoke"),
+        json!({"reason": "leaked"}),
+    )
+    .await
+    .is(200);
+    let rotated = a
+        .order("POST", &format!("/v1/tokens/{turned}/rotate"), json!({}))
+        .await
+        .is(200);
+    let new_secret = rotated.text("/secret");
+    // Twice: the first start after this has a snapshot, the second one must not need it.
+    let a = a.restart().await;
+    std::fs::remove_file(a.dir.path().join("data/snapshot")).unwrap();
+    let a = a.restart().await;
+    assert_eq!(
+        a.check(&kept_secret, "docs", &["read"]).await["token"],
+        kept.as_str()
+    );
+    assert_eq!(
+        a.check(&gone_secret, "docs", &["read"]).await["code"],
+        "token_revoked"
+    );
+    for secret in [&old_secret, &new_secret] {
+        assert_eq!(a.check(secret, "docs", &["read"]).await["allowed"], true);
+    }
+    let shown = a
+        .call(&a.admin, "GET", &format!("/v1/tokens/{turned}"), None)
+        .await
+        .is(200);
+    assert_eq!(shown.body["generation"], 1);
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_order_makes_one_token_and_shows_its_secret_again() {
+    let a = Authority::start().await;
+    let (user, _) = a.user("nobody", json!([])).await;
+    let order = json!({"class": "key", "subject": user});
+    let bearer = format!("Bearer {}", a.admin);
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("idempotency-key", "one"),
+    ];
+    let first = common::send(&a.client, "POST", "/v1/tokens", &headers, Some(&order))
+        .await
+        .is(201);
+    let again = common::send(&a.client, "POST", "/v1/tokens", &headers, Some(&order))
+        .await
+        .is(201);
+    assert_eq!(first.text("/token/id"), again.text("/token/id"));
+    assert_eq!(first.text("/secret"), again.text("/secret"));
+    let other = json!({"class": "key", "subject": user, "name": "other"});
+    common::send(&a.client, "POST", "/v1/tokens", &headers, Some(&other))
+        .await
+        .refused(422, "idempotency_mismatch");
+    // Another process no longer has the secret, but knows the token.
+    let a = a.restart().await;
+    let later = common::send(&a.client, "POST", "/v1/tokens", &headers, Some(&order))
+        .await
+        .is(201);
+    assert_eq!(later.text("/token/id"), first.text("/token/id"));
+    assert_eq!(later.body["secret_available"], false);
+    assert_eq!(later.body.get("secret"), None);
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_off_ends_what_was_issued_before_and_not_what_comes_after() {
+    let a = Authority::start().await;
+    a.api("docs", &["read"]).await;
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let (user, _) = a.user("reader", grants.clone()).await;
+    let order = json!({"class": "key", "subject": user, "grants": grants});
+    let (_, before) = a.issue(order.clone()).await;
+    a.order(
+        "POST",
+        "/v1/tokens/cut-off",
+        json!({"subject": user, "reason": "leaked"}),
+    )
+    .await
+    .is(200);
+    let (_, after) = a.issue(order).await;
+    assert_eq!(
+        a.check(&before, "docs", &["read"]).await["code"],
+        "token_cut_off"
+    );
+    assert_eq!(a.check(&after, "docs", &["read"]).await["allowed"], true);
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_writes_nothing() {
+    let a = Authority::start().await;
+    a.api("docs", &["read"]).await;
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let (user, _) = a.user("reader", grants.clone()).await;
+    let (_, secret) = a
+        .issue(json!({"class": "key", "subject": user, "grants": grants}))
+        .await;
+    let writes = || {
+        let shared = a.running.doors.node.writer.shared();
+        shared.commits.load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let before = writes();
+    for _ in 0..200 {
+        assert_eq!(a.check(&secret, "docs", &["read"]).await["allowed"], true);
+        assert_eq!(
+            a.check("acme_key_nonsense", "docs", &["read"]).await["code"],
+            "token_unknown"
+        );
+    }
+    assert_eq!(writes(), before);
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_unknown_texts_get_the_same_bytes() {
+    let a = Authority::start().await;
+    a.api("docs", &["read"]).await;
+    let (user, _) = a.user("nobody", json!([])).await;
+    let (_, known) = a.issue(json!({"class": "key", "subject": user})).await;
+    let mut wrong_sum = known.clone();
+    wrong_sum.replace_range(20..21, if &known[20..21] == "x" { "y" } else { "x" });
+    let foreign = a.tenant("other").await.text("/secret");
+    let mut answers: Vec<Value> = Vec::new();
+    for text in [
+        "",
+        "x",
+        "acme_key_short",
+        wrong_sum.as_str(),
+        foreign.as_str(),
+    ] {
+        answers.push(a.check(text, "docs", &["read"]).await);
+    }
+    answers.dedup();
+    assert_eq!(answers.len(), 1, "{answers:?}");
+    a.running.stop().await;
+}
