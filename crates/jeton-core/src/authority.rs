@@ -53,7 +53,7 @@ impl Authority {
         let facts = Facts {
             token: record.held(),
             tenant,
-            owner,
+            owner: owner.owner(),
             directory,
         };
         let question = Question {

@@ -264,6 +264,24 @@ impl Directory {
         at(&self.subjects, slot)
     }
 
+    /// How many subjects there are, of all tenants: slots are below this.
+    #[must_use]
+    pub fn subjects_len(&self) -> usize {
+        self.subjects.len()
+    }
+
+    /// The slot of a tenant.
+    #[must_use]
+    pub fn tenant_slot(&self, id: TenantId) -> Option<u32> {
+        self.tenant_slots.get(&id).copied()
+    }
+
+    /// A tenant by its slot.
+    #[must_use]
+    pub fn tenant_at(&self, slot: u32) -> Option<&Arc<Tenant>> {
+        at(&self.tenants, slot)
+    }
+
     /// The subjects of a tenant in the order of their ids, after `after`.
     pub fn subjects_after(
         &self,

@@ -162,10 +162,6 @@ impl Verifier {
         self.directory.store(Arc::clone(&directory));
         let mut at = from;
         for some in records.chunks(APPLIED_AT_ONCE) {
-            if some.iter().all(|r| r.event.token().is_none()) {
-                at += u64::try_from(some.len()).unwrap_or_default();
-                continue;
-            }
             self.with_index_mut(|index| {
                 some.iter().try_for_each(|record| {
                     let applied = index.apply(at, record, &directory);
@@ -223,7 +219,7 @@ impl Verifier {
         let facts = Facts {
             token,
             tenant,
-            owner,
+            owner: owner.owner(),
             directory: &directory,
         };
         let denied = |refused| Denied {
@@ -361,8 +357,8 @@ impl View<'_> {
             None => (presented, None),
             Some((target, until)) => (self.index.slot(target).ok_or(lost)?, Some(until)),
         };
-        let owner = self.directory.subject_at(slot.owner).ok_or(lost)?;
-        let tenant = self.directory.tenant(owner.tenant).ok_or(lost)?;
+        let (owner, tenant) = self.index.owners().get(slot.owner).ok_or(lost)?;
+        let tenant = self.directory.tenant_at(tenant).ok_or(lost)?;
         let terms = self.index.terms(slot.terms).ok_or(lost)?;
         let facts = Facts {
             token: held(slot, terms, replaced_until),

@@ -9,6 +9,7 @@ use jeton_core::{
     directory::{Directory, Inapplicable},
     event::{Event, Record},
     id::TokenId,
+    subject::SubjectId,
     time::Time,
     token::{
         digest::Digest,
@@ -17,6 +18,7 @@ use jeton_core::{
 };
 
 use crate::{
+    owner::Owners,
     record::{SEQUENCE_MAX, Slot, SlotWords},
     table::{POSITIONS_MAX, Table},
 };
@@ -52,6 +54,7 @@ pub struct Index {
     heads: Vec<u32>,
     extras: HashMap<u32, Extra>,
     live: u64,
+    owners: Owners,
 }
 
 fn wide(n: u32) -> usize {
@@ -127,6 +130,21 @@ impl Index {
     #[must_use]
     pub fn terms(&self, number: u32) -> Option<&Arc<Terms>> {
         self.terms.get(wide(number))
+    }
+
+    /// The owners of the tokens.
+    #[must_use]
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// Takes on all owners of a directory: before anything is looked up, after a snapshot.
+    ///
+    /// # Errors
+    /// [`Inapplicable`] if the directory contradicts itself.
+    pub fn restore_owners(&mut self, directory: &Directory) -> Result<(), Inapplicable> {
+        self.owners = Owners::of(directory)?;
+        Ok(())
     }
 
     /// Looks a digest up: the position of its slot.
@@ -263,7 +281,7 @@ impl Index {
         directory: &Directory,
     ) -> Result<(), Inapplicable> {
         let Some(id) = record.event.token() else {
-            return Ok(());
+            return self.apply_to_owners(&record.event, directory);
         };
         if let Event::TokenIssued {
             class,
@@ -295,6 +313,32 @@ impl Index {
             .ok_or(Inapplicable("a token without terms"))?;
         token.apply(record.at, &record.event)?;
         self.store(position, &token, &record.event)
+    }
+
+    /// Events about subjects: the owners follow the directory.
+    fn apply_to_owners(
+        &mut self,
+        event: &Event,
+        directory: &Directory,
+    ) -> Result<(), Inapplicable> {
+        let subject = match event {
+            Event::UserCreated { user, .. } | Event::UserRolesSet { user, .. } => {
+                SubjectId::User(*user)
+            }
+            Event::AppCreated { app, .. } | Event::AppChanged { app, .. } => SubjectId::App(*app),
+            Event::SubjectStanding { subject, .. }
+            | Event::CutOff {
+                subject: Some(subject),
+                ..
+            } => *subject,
+            _ => return Ok(()),
+        };
+        // A batch may bring several new subjects: those before this one come first.
+        self.owners.catch_up(directory)?;
+        let slot = directory
+            .subject_slot(subject)
+            .ok_or(Inapplicable("no such subject"))?;
+        self.owners.refresh(slot, directory)
     }
 
     fn store(

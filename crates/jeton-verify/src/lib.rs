@@ -5,5 +5,6 @@
 
 pub mod check;
 pub mod index;
+pub mod owner;
 pub mod record;
 pub mod table;

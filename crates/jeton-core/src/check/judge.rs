@@ -4,6 +4,7 @@ use crate::{
     api::{JETON_API, own},
     check::question::Question,
     directory::{Directory, Tenant},
+    permit::Permit,
     refusal::Refusal,
     resource::Pattern,
     scope::ScopeSet,
@@ -50,6 +51,44 @@ impl TokenRecord {
     }
 }
 
+/// What is known of a token's owner, borrowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Owner<'a> {
+    /// Its name.
+    pub id: SubjectId,
+    /// Whether it takes part.
+    pub standing: Standing,
+    /// Its tokens issued below this ledger index are dead.
+    pub cut_off: u64,
+    /// What it may do.
+    pub rights: OwnerRights<'a>,
+}
+
+/// Where an owner's rights come from.
+#[derive(Clone, Copy, Debug)]
+pub enum OwnerRights<'a> {
+    /// A user's roles, by slot in the directory.
+    Roles(&'a [u32]),
+    /// An application's own permit.
+    Own(&'a Permit),
+}
+
+impl Subject {
+    /// The subject as the judge sees it.
+    #[must_use]
+    pub fn owner(&self) -> Owner<'_> {
+        Owner {
+            id: self.id,
+            standing: self.standing,
+            cut_off: self.cut_off,
+            rights: match &self.permit {
+                Some(permit) => OwnerRights::Own(permit),
+                None => OwnerRights::Roles(&self.roles),
+            },
+        }
+    }
+}
+
 /// Everything that a judgement rests on.
 #[derive(Clone, Copy)]
 pub struct Facts<'a> {
@@ -58,7 +97,7 @@ pub struct Facts<'a> {
     /// Its tenant.
     pub tenant: &'a Tenant,
     /// Its owner.
-    pub owner: &'a Subject,
+    pub owner: Owner<'a>,
     /// Where the owner's roles are found.
     pub directory: &'a Directory,
 }
@@ -252,13 +291,10 @@ fn conditions(facts: &Facts<'_>, question: &Question<'_>) -> Result<(), Refused>
 }
 
 fn owner_holds(facts: &Facts<'_>, question: &Question<'_>) -> ScopeSet {
-    match (facts.owner.id, &facts.owner.permit) {
-        (SubjectId::App(_), Some(permit)) => permit.use_.held(&question.api, question.resource),
-        (SubjectId::App(_), None) => ScopeSet::EMPTY,
-        (SubjectId::User(_), _) => {
-            let roles = facts
-                .owner
-                .roles
+    match facts.owner.rights {
+        OwnerRights::Own(permit) => permit.use_.held(&question.api, question.resource),
+        OwnerRights::Roles(slots) => {
+            let roles = slots
                 .iter()
                 .filter_map(|slot| facts.directory.role_at(*slot));
             let live = roles.filter(|r| !r.deleted);

@@ -146,6 +146,7 @@ pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let terms: Option<Vec<Vec<u8>>> = (0..from.number()?).map(|_| from.section()).collect();
     let count = from.number()?;
     let mut index = Index::with_room_for(usize::try_from(count).ok()?);
+    index.restore_owners(&directory).ok()?;
     for bytes in terms? {
         index
             .restore_terms(&minicbor::decode::<Terms>(&bytes).ok()?)
