@@ -1,6 +1,6 @@
 //! Patterns over resource names and request paths: segments, `*` for one, a final `**` for the rest.
 
-use minicbor::{Decode, Encode};
+use minicbor::{Decode, Decoder, Encode, Encoder, decode, encode};
 
 /// The longest pattern or resource name, in bytes.
 pub const RESOURCE_BYTES_MAX: usize = 512;
@@ -11,15 +11,34 @@ pub const PATTERNS_MAX: usize = 64;
 ///
 /// Segments are compared byte for byte: no case folding, no decoding. A leading slash is dropped,
 /// so that request paths and resource names share one form.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Encode, Decode)]
-#[cbor(transparent)]
-pub struct Pattern(#[n(0)] String);
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Pattern {
+    /// Said once, since each check asks: whether the text is `**`.
+    everything: bool,
+    text: Box<str>,
+}
+
+impl<C> Encode<C> for Pattern {
+    fn encode<W: encode::Write>(
+        &self,
+        e: &mut Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.str(&self.text)?.ok()
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Pattern {
+    fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
+        Self::parse(d.str()?).ok_or_else(|| decode::Error::message("not a resource pattern"))
+    }
+}
 
 impl Pattern {
     /// The pattern that matches everything, and the absence of a resource too.
     #[must_use]
     pub fn everything() -> Self {
-        Self("**".to_owned())
+        Self::of("**")
     }
 
     /// Reads a pattern. `None`: empty, too long, an empty segment, `.` or `..`, `*` within a segment, `**`
@@ -41,19 +60,26 @@ impl Pattern {
         text.split('/')
             .enumerate()
             .all(legal)
-            .then(|| Self(text.to_owned()))
+            .then(|| Self::of(text))
+    }
+
+    fn of(text: &str) -> Self {
+        Self {
+            everything: text == "**",
+            text: text.into(),
+        }
     }
 
     /// The pattern's text, without a leading slash.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether it is `**`.
     #[must_use]
     pub fn is_everything(&self) -> bool {
-        self.0 == "**"
+        self.everything
     }
 
     /// Whether the pattern reaches this name. A name with an empty, `.` or `..` segment is reached by none.
@@ -68,7 +94,7 @@ impl Pattern {
         if clean.next().is_some() {
             return false;
         }
-        for part in self.0.split('/') {
+        for part in self.text.split('/') {
             match (part, segments.next()) {
                 ("**", _) => return true,
                 (_, None) => return false,
@@ -83,8 +109,8 @@ impl Pattern {
     /// Whether every name that `other` reaches is reached by this pattern too.
     #[must_use]
     pub fn covers(&self, other: &Self) -> bool {
-        let mut theirs = other.0.split('/');
-        for part in self.0.split('/') {
+        let mut theirs = other.text.split('/');
+        for part in self.text.split('/') {
             match (part, theirs.next()) {
                 ("**", _) => return true,
                 (_, None | Some("**")) => return false,

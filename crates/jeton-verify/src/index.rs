@@ -154,8 +154,7 @@ impl Index {
         let [hash, _] = halves;
         // The digest is keyed: whoever could time this comparison learns nothing to aim with.
         self.by_digest
-            .candidates(hash)
-            .find(|p| self.slot(*p).is_some_and(|s| s.digest == halves))
+            .find(hash, |p| self.slot(p).is_some_and(|s| s.digest == halves))
     }
 
     /// Begins a look-up, so that a batch can have its cache misses at once.
@@ -165,9 +164,18 @@ impl Index {
         self.by_digest.touch(hash)
     }
 
+    /// Reads what a decision on the token at a position will need, for the same reason.
+    #[must_use]
+    pub fn touch_slot(&self, position: u32) -> u32 {
+        let Some(slot) = self.slot(position) else {
+            return 0;
+        };
+        self.owners.touch(slot.owner) ^ slot.terms
+    }
+
     fn find_id(&self, id: TokenId) -> Option<u32> {
-        self.by_id.candidates(id_hash(id)).find(|p| {
-            self.slot(*p)
+        self.by_id.find(id_hash(id), |p| {
+            self.slot(p)
                 .is_some_and(|s| s.id() == id && s.leads_to().is_none())
         })
     }

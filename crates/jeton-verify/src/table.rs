@@ -45,9 +45,14 @@ impl Table {
         }
     }
 
-    /// The candidate positions for a hash, likeliest first.
-    pub fn candidates(&self, hash: u64) -> impl Iterator<Item = u32> + '_ {
-        probe(&self.entries, hash).chain(probe(&self.old, hash))
+    /// The first position that a hash leads to and that is the one looked for.
+    #[must_use]
+    pub fn find(&self, hash: u64, is_it: impl Fn(u32) -> bool) -> Option<u32> {
+        let found = find_in(&self.entries, hash, &is_it);
+        if found.is_some() || self.old.is_empty() {
+            return found;
+        }
+        find_in(&self.old, hash, &is_it)
     }
 
     /// Reads the first entry that a hash leads to, so that a batch can have all its misses at once.
@@ -84,7 +89,7 @@ impl Table {
                 let position = (found & POSITIONS_MAX) - 1;
                 let hash = rehash(position);
                 // A stale entry and its successor lead to the same place: keep one.
-                if !probe(&self.entries, hash).any(|p| p == position) {
+                if find_in(&self.entries, hash, &|p| p == position).is_none() {
                     self.place(hash, position);
                 }
             }
@@ -110,16 +115,24 @@ impl Table {
     }
 }
 
-fn probe(entries: &[u32], hash: u64) -> impl Iterator<Item = u32> + '_ {
+fn find_in(entries: &[u32], hash: u64, is_it: &impl Fn(u32) -> bool) -> Option<u32> {
     let start = home(hash, entries.len());
     let tag = u32::try_from(hash & 0x1f).unwrap_or_default();
-    let (head, tail) = entries.split_at_checked(start).unwrap_or_default();
-    tail.iter()
-        .chain(head)
-        .copied()
-        .take_while(|e| *e != EMPTY)
-        .filter(move |e| e >> POSITION_BITS == tag)
-        .map(|e| (e & POSITIONS_MAX) - 1)
+    let (head, tail) = entries.split_at_checked(start)?;
+    for run in [tail, head] {
+        for entry in run {
+            if *entry == EMPTY {
+                return None;
+            }
+            if entry >> POSITION_BITS == tag {
+                let position = (entry & POSITIONS_MAX) - 1;
+                if is_it(position) {
+                    return Some(position);
+                }
+            }
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -134,12 +147,12 @@ mod tests {
             table.insert(hash(position), position, hash);
             for seen in [0, position / 2, position] {
                 assert!(
-                    table.candidates(hash(seen)).any(|p| p == seen),
+                    table.find(hash(seen), |p| p == seen).is_some(),
                     "{seen} at {position}"
                 );
             }
         }
-        assert!(!table.candidates(hash(20_001)).any(|p| p == 20_001));
+        assert!(table.find(hash(20_001), |p| p == 20_001).is_none());
     }
 
     #[test]

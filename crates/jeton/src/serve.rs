@@ -56,7 +56,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         kek: config.kek(),
         origin: config.origin.clone(),
         durability,
-        ballast_bytes: disk::BALLAST_BYTES,
+        ballast_bytes: config.ballast_mib << 20,
     };
     let opening = Arc::clone(&clock);
     let node = tokio::task::spawn_blocking(move || start::start(&place, opening)).await??;
@@ -108,7 +108,11 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
             "the doors are closed"
         );
     });
-    let keeping = tokio::spawn(housekeeping(Arc::clone(&doors), stop.subscribe()));
+    let keeping = tokio::spawn(housekeeping(
+        Arc::clone(&doors),
+        config.ballast_mib << 20,
+        stop.subscribe(),
+    ));
     let mut tasks = vec![accepting, keeping, observing];
     tasks.extend(reload);
     Ok(Running {
@@ -172,9 +176,9 @@ async fn listeners(
 }
 
 /// Once a second: the clock is slewed, and the disk's room watched.
-async fn housekeeping(doors: Arc<Doors>, mut stop: watch::Receiver<bool>) {
+async fn housekeeping(doors: Arc<Doors>, ballast_bytes: u64, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let ballast = disk::Ballast::at(doors.node.dir.join("ballast"), disk::BALLAST_BYTES);
+    let ballast = disk::Ballast::at(doors.node.dir.join("ballast"), ballast_bytes);
     loop {
         tokio::select! {
             _ = tick.tick() => {}
@@ -192,7 +196,7 @@ fn watch_room(node: &Node, ballast: &disk::Ballast) {
         return;
     };
     let full = &node.writer.shared().full;
-    let scarce = percent < FREE_PERCENT_MIN && bytes < 20 * disk::BALLAST_BYTES;
+    let scarce = percent < FREE_PERCENT_MIN && bytes < 20 * ballast.bytes();
     if scarce && !full.swap(true, Relaxed) {
         tracing::error!(
             percent,
@@ -201,7 +205,7 @@ fn watch_room(node: &Node, ballast: &disk::Ballast) {
         );
     }
     // Room came back: take the ballast again first, so that the next shortage finds it.
-    if !scarce && bytes > 2 * disk::BALLAST_BYTES && full.load(Relaxed) && ballast.take() {
+    if !scarce && bytes > 2 * ballast.bytes() && full.load(Relaxed) && ballast.take() {
         full.store(false, Relaxed);
         tracing::info!(percent, "there is room again: issuing goes on");
     }

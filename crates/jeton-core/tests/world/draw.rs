@@ -71,8 +71,8 @@ impl Rng {
 
     fn patterns(&mut self, at_least: usize) -> Vec<Pattern> {
         let n = at_least + self.below(2);
-        let parse = |p: &str| Pattern::parse(p);
-        (0..n).filter_map(|_| parse(self.pick(&PATTERNS))).collect()
+        let texts: Vec<&str> = (0..n).map(|_| PATTERNS[self.below(PATTERNS.len())]).collect();
+        texts.into_iter().filter_map(Pattern::parse).collect()
     }
 
     /// A grant at one of these APIs, the first of which is jeton's own.

@@ -135,13 +135,8 @@ impl World {
                 })
                 .collect();
             let audience = format!("https://{name}.test");
-            let decided = catalogue::define(
-                &founder,
-                api,
-                (name, &audience),
-                &scopes,
-                &world.directory,
-            );
+            let decided =
+                catalogue::define(&founder, api, (name, &audience), &scopes, &world.directory);
             assert!(decided.outcome.is_ok());
             world.append(setup, decided.events);
             world.apis.push(api);
@@ -268,11 +263,7 @@ impl World {
 }
 
 /// What an event does to the records of tokens.
-pub fn apply_to_tokens(
-    tokens: &mut BTreeMap<TokenId, TokenRecord>,
-    index: u64,
-    record: &Record,
-) {
+pub fn apply_to_tokens(tokens: &mut BTreeMap<TokenId, TokenRecord>, index: u64, record: &Record) {
     let Some(id) = record.event.token() else {
         return;
     };
@@ -281,5 +272,7 @@ pub fn apply_to_tokens(
         return;
     }
     let token = tokens.get_mut(&id).expect("a token that was issued");
-    token.apply(record.at, &record.event).expect("a fitting event");
+    token
+        .apply(record.at, &record.event)
+        .expect("a fitting event");
 }

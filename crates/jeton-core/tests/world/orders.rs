@@ -94,7 +94,11 @@ impl Order {
                     limit: Limit::new(5, 60),
                     ..built_in
                 };
-                let policy = if world.rng.one_in(2) { policy } else { built_in };
+                let policy = if world.rng.one_in(2) {
+                    policy
+                } else {
+                    built_in
+                };
                 Self::Policy(class, policy)
             }
             _ => Self::Rename(world.some_subject()),
@@ -217,38 +221,68 @@ impl Order {
     fn rule(&self, world: &World, authority: &Authority) -> (Option<Refusal>, Vec<Event>) {
         let (directory, now) = (&world.directory, world.now);
         match self {
-            Self::Issue(order, drawn) => {
-                told(issue::issue(authority, order.clone(), directory, *drawn, now))
-            }
+            Self::Issue(order, drawn) => told(issue::issue(
+                authority,
+                order.clone(),
+                directory,
+                *drawn,
+                now,
+            )),
             Self::Change(token, order) => {
                 let record = &world.tokens[token];
-                told(change::change(authority, record, order.clone(), directory, now))
+                told(change::change(
+                    authority,
+                    record,
+                    order.clone(),
+                    directory,
+                    now,
+                ))
             }
             Self::Rotate(token, order, drawn) => {
                 let record = &world.tokens[token];
                 let by = by(authority, *token);
-                told(rotate::rotate(&by, record, *order, directory, (*drawn, now)))
+                told(rotate::rotate(
+                    &by,
+                    record,
+                    *order,
+                    directory,
+                    (*drawn, now),
+                ))
             }
-            Self::Suspend(token) => {
-                told(revoke::suspend(authority, &world.tokens[token], Reason::Abuse))
-            }
+            Self::Suspend(token) => told(revoke::suspend(
+                authority,
+                &world.tokens[token],
+                Reason::Abuse,
+            )),
             Self::Resume(token) => told(revoke::resume(authority, &world.tokens[token])),
-            Self::Revoke(token) => {
-                told(revoke::revoke(authority, &world.tokens[token], Reason::Leaked))
-            }
-            Self::CutOff(subject) => {
-                told(revoke::cut_off(authority, *subject, Reason::Leaked, directory))
-            }
-            Self::RoleCreate(id, name, permit) => {
-                told(role::create(authority, *id, name, permit.clone(), directory))
-            }
+            Self::Revoke(token) => told(revoke::revoke(
+                authority,
+                &world.tokens[token],
+                Reason::Leaked,
+            )),
+            Self::CutOff(subject) => told(revoke::cut_off(
+                authority,
+                *subject,
+                Reason::Leaked,
+                directory,
+            )),
+            Self::RoleCreate(id, name, permit) => told(role::create(
+                authority,
+                *id,
+                name,
+                permit.clone(),
+                directory,
+            )),
             Self::RoleChange(id, permit) => {
                 told(role::change(authority, *id, permit.clone(), directory))
             }
             Self::RoleDelete(id) => told(role::delete(authority, *id, directory)),
-            Self::UserCreate(id, roles) => {
-                told(account::create_user(authority, *id, roles.clone(), directory))
-            }
+            Self::UserCreate(id, roles) => told(account::create_user(
+                authority,
+                *id,
+                roles.clone(),
+                directory,
+            )),
             Self::UserRoles(id, roles) => {
                 told(account::set_roles(authority, *id, roles.clone(), directory))
             }
@@ -370,12 +404,10 @@ fn standing(world: &mut World) -> Standing {
 }
 
 fn suspended(world: &mut World) -> TokenId {
-    let found = world.tokens.values().find(|t| {
-        matches!(
-            t.state,
-            jeton_core::token::record::State::Suspended { .. }
-        )
-    });
+    let found = world
+        .tokens
+        .values()
+        .find(|t| matches!(t.state, jeton_core::token::record::State::Suspended { .. }));
     match found {
         Some(token) => token.id,
         None => world.some_token(),

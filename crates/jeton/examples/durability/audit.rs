@@ -156,10 +156,14 @@ async fn asked(running: &Running, expected: &Expected) -> anyhow::Result<Vec<Str
         .and_then(Value::as_array)
         .with_context(|| format!("no results in {said}"))?;
     anyhow::ensure!(verdicts.len() == some.len(), "verdicts are missing");
-    let wrong = verdicts.iter().zip(&some).filter_map(|(verdict, (_, revoked))| {
-        let allowed = verdict.get("allowed").and_then(Value::as_bool);
-        (allowed != Some(!revoked)).then(|| format!("over HTTPS: {verdict}, revoked: {revoked}"))
-    });
+    let wrong = verdicts
+        .iter()
+        .zip(&some)
+        .filter_map(|(verdict, (_, revoked))| {
+            let allowed = verdict.get("allowed").and_then(Value::as_bool);
+            (allowed != Some(!revoked))
+                .then(|| format!("over HTTPS: {verdict}, revoked: {revoked}"))
+        });
     Ok(wrong.collect())
 }
 

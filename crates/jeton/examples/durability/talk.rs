@@ -51,10 +51,7 @@ impl Talk {
         headers.insert(header::CONTENT_TYPE, json);
         let body = Bytes::from(order.to_string());
         let (status, _, body) = self.0.send(Method::POST, path, headers, body).await?;
-        Ok((
-            status,
-            serde_json::from_slice(&body).unwrap_or(Value::Null),
-        ))
+        Ok((status, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
     /// Sends an order that must succeed.

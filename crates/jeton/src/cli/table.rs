@@ -161,27 +161,13 @@ pub(super) fn thing(columns: &[Column], item: &Value) -> String {
     trimmed(&table)
 }
 
+/// The table's text without the margin that every line has, and without spaces at the ends.
 fn trimmed(table: &Table) -> String {
-    let lines: Vec<String> = table
-        .lines()
-        .map(|line| line.trim_end().trim_start_matches(' ').to_owned())
-        .collect();
-    // Continuation lines keep their place: only the margin that every line has goes.
-    let margin = table
-        .lines()
-        .map(|line| line.len() - line.trim_start_matches(' ').len());
-    match margin.min() {
-        None => lines.join("\n"),
-        Some(margin) => {
-            let cut = |line: String| {
-                line.get(margin..)
-                    .unwrap_or_default()
-                    .trim_end()
-                    .to_owned()
-            };
-            table.lines().map(cut).collect::<Vec<_>>().join("\n")
-        }
-    }
+    let lines: Vec<String> = table.lines().collect();
+    let margin = |line: &String| line.len() - line.trim_start_matches(' ').len();
+    let common = lines.iter().map(margin).min().unwrap_or(0);
+    let cut = |line: &String| line.get(common..).unwrap_or_default().trim_end().to_owned();
+    lines.iter().map(cut).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -24,14 +24,31 @@ impl Ballast {
         Self { path, bytes }
     }
 
-    /// Takes the room, if it is free and not taken already. Written, not sparse.
+    /// How large it is when it is taken.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether the room is taken: only then may anything grow. A ballast of nothing always is.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.bytes == 0 || fs::metadata(&self.path).is_ok_and(|m| m.len() == self.bytes)
+    }
+
+    /// Takes the room, if it is free and not taken already. Allocated, not sparse.
     pub fn take(&self) -> bool {
-        let there = fs::metadata(&self.path).is_ok_and(|m| m.len() == self.bytes);
-        if there || self.bytes == 0 {
-            return there;
+        if self.is_held() {
+            return true;
         }
         let write = || {
             let mut file = fs::File::create(&self.path)?;
+            let flags = rustix::fs::FallocateFlags::empty();
+            match rustix::fs::fallocate(&file, flags, 0, self.bytes) {
+                Ok(()) => return file.sync_all(),
+                Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+                Err(error) => return Err(error.into()),
+            }
             let zeros = [0u8; 1 << 16];
             let mut left = self.bytes;
             while left > 0 {

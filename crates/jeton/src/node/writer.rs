@@ -267,6 +267,8 @@ pub struct Bench {
 pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<()>)> {
     let (queue, inbox) = sync_channel(QUEUE_MAX);
     let shared = Arc::new(Shared::default());
+    // A start on a full disk could not take the ballast: until it can, nothing may grow.
+    shared.full.store(!bench.ballast.is_held(), Relaxed);
     let writer = Writer {
         queue,
         shared: Arc::clone(&shared),
@@ -334,6 +336,8 @@ impl State {
     fn take(&mut self, message: Message, jobs: &mut Vec<Box<dyn Job>>) -> bool {
         match message {
             Message::Job(job) => jobs.push(job),
+            // What may be lost must not eat the room that revocations need.
+            Message::Observe(_) if self.shared.full.load(Relaxed) => {}
             Message::Observe(uses) => {
                 self.shared.observations.fetch_add(1, Relaxed);
                 match self.bench.store.observe(&uses) {
@@ -517,6 +521,17 @@ impl State {
         }
         self.signed = size;
         self.bench.checkpoint.store(Some(Arc::new(note)));
+        if let Err(error) = self.keep_high_water(size) {
+            tracing::warn!(%error, "the highest size served was not noted beside the database");
+        }
+    }
+
+    /// Notes the size of a committed head, so that an older database is known when one is put in its place. Not synced: a
+    /// power cut may leave an older note or none, never one ahead of the database.
+    fn keep_high_water(&self, size: u64) -> std::io::Result<()> {
+        let fresh = self.bench.high_water.with_extension("new");
+        std::fs::write(&fresh, format!("{size}\n"))?;
+        std::fs::rename(&fresh, &self.bench.high_water)
     }
 }
 

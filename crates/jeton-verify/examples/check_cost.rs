@@ -12,7 +12,6 @@
     reason = "a measuring program: it reads clocks, and stops at the first surprise"
 )]
 
-#[path = "bench/world.rs"]
 mod world;
 
 use std::{hint::black_box, time::Instant};
