@@ -49,6 +49,9 @@ const TOOLS: &[Tool] = &[
 /// Not a Debian package: it lives in a virtual environment of our own.
 const SCHEMATHESIS: &str = "schemathesis";
 
+/// Not a program at all: the right to mount file systems that lie in files.
+pub(crate) const MOUNTS: &str = "mounts";
+
 /// Refuses to wait minutes for a network that is not there.
 const APT_PATIENCE: &[&str] = &[
     "-o",
@@ -76,7 +79,7 @@ impl Installed {
 /// Whether a name is that of a tool.
 #[cfg(test)]
 pub(crate) fn is_known(name: &str) -> bool {
-    name == SCHEMATHESIS || TOOLS.iter().any(|tool| tool.name == name)
+    [SCHEMATHESIS, MOUNTS].contains(&name) || TOOLS.iter().any(|tool| tool.name == name)
 }
 
 /// Installs what is missing and can be had; tells the rest.
@@ -96,13 +99,35 @@ pub(crate) fn install() -> Installed {
         );
         missing.push(SCHEMATHESIS);
     }
+    if let Some(why) = no_mounts() {
+        println!("missing: {MOUNTS}: {why} (the gates of power cuts and full disks will be skipped)");
+        missing.push(MOUNTS);
+    }
     if missing.is_empty() {
         println!("everything that the tests need is there");
     }
     Installed { missing }
 }
 
-fn present(program: &str) -> bool {
+/// Why no file system can be mounted here, if none can.
+pub(crate) fn no_mounts() -> Option<String> {
+    let missing: Vec<&str> = ["mount", "umount", "losetup", "mkfs.ext4", "timeout"]
+        .into_iter()
+        .filter(|program| !present(program))
+        .collect();
+    if !missing.is_empty() {
+        return Some(format!("there is no {}", missing.join(", ")));
+    }
+    if !Path::new("/dev/loop-control").exists() {
+        return Some("there are no loop devices (/dev/loop-control)".to_owned());
+    }
+    // Root in a container is often not allowed to mount.
+    let may = run::works(&mut run::command("unshare", &["--mount", "true"]));
+    (!may).then(|| "mounting takes root".to_owned())
+}
+
+/// Whether a program is there.
+pub(crate) fn present(program: &str) -> bool {
     run::program_dirs()
         .iter()
         .any(|dir| dir.join(program).is_file())

@@ -79,10 +79,6 @@ impl Options {
     ///
     /// # Errors
     /// If what is given is not a whole number.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for gates; remove with the first that calls it")
-    )]
     pub(crate) fn figure(&self, name: &str, quick: u64, full: u64) -> anyhow::Result<u64> {
         match self.text(name) {
             Some(text) => text

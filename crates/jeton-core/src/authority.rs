@@ -121,10 +121,16 @@ impl Authority {
         self.holds.contains(scope)
     }
 
-    /// The longest life of what it makes.
+    /// The longest life of a thing with this permit that it makes: as the credential says, and as the loosest of what its
+    /// owner may give now that reaches so far.
     #[must_use]
-    pub fn lifetime_max(&self) -> Option<Span> {
-        self.own.as_ref().and_then(|g| g.lifetime_max)
+    pub fn lifetime_max(&self, permit: &Permit) -> Option<Span> {
+        let own = self.own.as_ref().and_then(|g| g.lifetime_max);
+        let reaches = |g: &&Give| attenuate(Some(g), permit.clone()).is_ok();
+        let reaching = self.owner.iter().filter(reaches).map(|g| g.lifetime_max);
+        // None is without end: longer than any.
+        let owner = reaching.reduce(|a, b| a.zip(b).map(|(a, b)| a.max(b)));
+        shorter(own, owner.flatten())
     }
 
     /// Creates authority out of this one: through what the credential may give *and* what its owner may give now.
@@ -150,6 +156,14 @@ impl Authority {
         } else {
             Refusal::Widening
         }))
+    }
+}
+
+/// The shorter of two lives; none is without end.
+pub(crate) fn shorter(a: Option<Span>, b: Option<Span>) -> Option<Span> {
+    match (a, b) {
+        (None, other) | (other, None) => other,
+        (Some(a), Some(b)) => Some(a.min(b)),
     }
 }
 

@@ -57,6 +57,14 @@ impl Tenant {
         let own = self.policies.iter().find(|(c, _)| *c == class);
         own.map_or_else(|| ClassPolicy::built_in(class), |(_, p)| *p)
     }
+
+    /// As rows hold it: an event of the tenant's tokens changes the count, and no row of the tenant.
+    fn without_count(&self) -> Self {
+        Self {
+            events: 0,
+            ..self.clone()
+        }
+    }
 }
 
 /// A named set of rights.
@@ -320,7 +328,7 @@ impl Directory {
         let tenants = self
             .tenants
             .iter()
-            .map(|t| Entity::of("tenant", *t.id.bytes(), t.id, &**t));
+            .map(|t| Entity::of("tenant", *t.id.bytes(), t.id, &t.without_count()));
         let apis = self
             .apis
             .iter()
@@ -364,7 +372,7 @@ impl Directory {
             return Some(Entity::of(subject.id.kind(), about, tenant, &**subject));
         }
         self.tenant(TenantId::from_bytes(about))
-            .map(|t| Entity::of("tenant", about, tenant, &**t))
+            .map(|t| Entity::of("tenant", about, tenant, &t.without_count()))
     }
 }
 
@@ -415,7 +423,11 @@ impl Directory {
             self.sequences.insert(about, next);
         }
         self.with_tenant(record.tenant, |t| t.events += 1)?;
-        if record.aside.is_some() {
+        let names = matches!(
+            record.event,
+            Event::UserCreated { .. } | Event::AppCreated { .. } | Event::Renamed { .. }
+        );
+        if names && record.aside.is_some() {
             self.note_name(&about, index);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! Compares ledger, tree, rows and words, and names each difference.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jeton_core::{
     directory::Directory,
@@ -9,10 +9,10 @@ use jeton_core::{
     leaf::{LeafKind, LeafParts, TagKey, aside_hash, commit},
     token::record::TokenRecord,
 };
-use jeton_tlog::{Checkpoint, Hash, VerifierKey};
+use jeton_tlog::{Checkpoint, Hash, Tile, VerifierKey};
 
 use crate::{
-    Continue, Reader, StoreError, Stored,
+    Continue, Head, Reader, StoreError, Stored, TrailRow,
     ledger::{self, Sealer},
     row::{Row, TokenRow},
 };
@@ -44,15 +44,31 @@ pub struct Report {
 /// The most findings that are kept: what is that broken needs no longer list.
 pub const FINDINGS_MAX: usize = 1000;
 
+/// The most missing rows that one gap names.
+const GAP_MAX: u64 = 10;
+
+/// What the trail's row beside an event must hold.
+struct TrailDue {
+    tenant: TenantId,
+    about: [u8; 16],
+    previous: Option<u64>,
+    aside: Option<[u8; 32]>,
+}
+
 struct Fsck<'a> {
     keys: &'a dyn Fn(TenantId) -> Option<TagKey>,
     directory: Directory,
     tokens: HashMap<TokenId, (TokenRecord, u64)>,
     last_events: HashMap<[u8; 16], u64>,
-    asides: HashMap<u64, [u8; 32]>,
+    /// The last event that changed a row of the projection, by kind and raw id.
+    last_rows: HashMap<(&'static str, [u8; 16]), u64>,
+    /// By index; `None` where the opening is erased or cannot be read.
+    trail: HashMap<u64, Option<TrailDue>>,
     tree: Sealer,
-    roots: Vec<(u64, Hash)>,
-    checkpoint: Option<u64>,
+    /// The index that comes next.
+    next: u64,
+    signed: HashSet<u64>,
+    roots: HashMap<u64, Hash>,
     report: Report,
 }
 
@@ -65,48 +81,63 @@ pub fn fsck(
     keys: &dyn Fn(TenantId) -> Option<TagKey>,
     log: &VerifierKey,
 ) -> Result<Report, StoreError> {
-    let head = reader.head()?;
-    let checkpoint = reader.last_checkpoint()?;
+    reader.freeze()?;
+    let report = check(reader, keys, log);
+    reader.thaw()?;
+    report
+}
+
+fn check(
+    reader: &mut dyn Reader,
+    keys: &dyn Fn(TenantId) -> Option<TagKey>,
+    log: &VerifierKey,
+) -> Result<Report, StoreError> {
+    let mut checkpoints = Vec::new();
+    reader.checkpoints(&mut |size, note| checkpoints.push((size, note)))?;
+    let sizes = checkpoints.iter().map(|(size, _)| u64::try_from(*size));
     let mut fsck = Fsck {
         keys,
         directory: Directory::new(),
         tokens: HashMap::new(),
         last_events: HashMap::new(),
-        asides: HashMap::new(),
+        last_rows: HashMap::new(),
+        trail: HashMap::new(),
         tree: Sealer::new(),
-        roots: Vec::new(),
-        checkpoint: checkpoint.as_ref().map(|(size, _)| *size),
+        next: 0,
+        signed: sizes.flatten().collect(),
+        roots: HashMap::new(),
         report: Report::default(),
     };
+    let head = match reader.head() {
+        Ok(head) => Some(head),
+        Err(error @ StoreError::Inconsistent { .. }) => {
+            fsck.unreadable(&error);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let size = head.as_ref().map_or(u64::MAX, |head| head.size);
+    for index in reader.strays()? {
+        fsck.find("event", index, "no index is below zero");
+    }
     let mut tiles = Vec::new();
     reader.events(0, &mut |stored| {
-        if stored.index >= head.size {
+        if stored.index >= size {
             fsck.find("event", stored.index, "it lies beyond the head");
             return Ok(Continue::No);
         }
         tiles.extend(fsck.event(&stored));
         Ok(Continue::Yes)
     })?;
-    for tile in tiles {
-        let kept = reader.tile(tile.id.level(), tile.id.index())?;
-        if kept.as_deref() != Some(&tile.bytes[..]) {
-            fsck.find("tile", tile.id.path(), "it is not what the leaves give");
-        }
+    fsck.tiles(reader, &tiles)?;
+    if let Some(head) = head {
+        fsck.head(&head);
     }
-    if fsck.tree.size() != head.size {
-        let what = format!(
-            "the head says {} events, there are {}",
-            head.size,
-            fsck.tree.size()
-        );
-        fsck.find("head", "size", what);
+    for (size, note) in checkpoints {
+        fsck.checkpoint(size, &note, log);
     }
-    if fsck.tree.frontier() != head.frontier {
-        fsck.find("head", "frontier", "it is not what the leaves give");
-    }
-    fsck.checkpoint(checkpoint, log);
     fsck.rows(reader)?;
-    fsck.words(reader)?;
+    fsck.trail(reader)?;
     fsck.report.root = fsck.tree.root().to_string();
     Ok(fsck.report)
 }
@@ -122,19 +153,62 @@ impl Fsck<'_> {
         }
     }
 
-    fn event(&mut self, stored: &Stored) -> Vec<jeton_tlog::Tile> {
-        if stored.index != self.tree.size() {
-            self.find(
-                "event",
-                stored.index,
-                format!("index {} is missing", self.tree.size()),
-            );
+    /// A row that is in no legal state.
+    fn unreadable(&mut self, error: &StoreError) {
+        match error {
+            StoreError::Inconsistent { table, column, row } => {
+                self.find(table, row, format!("{column}: no legal value"));
+            }
+            StoreError::Full | StoreError::Disk { .. } | StoreError::Unusable(_) => {
+                self.find("store", "a row", error.to_string());
+            }
         }
+    }
+
+    fn head(&mut self, head: &Head) {
+        if self.tree.size() != head.size {
+            let there = self.tree.size();
+            let what = format!("the head says {} events, there are {there}", head.size);
+            self.find("head", "size", what);
+        }
+        if self.tree.frontier() != head.frontier {
+            self.find("head", "frontier", "it is not what the leaves give");
+        }
+    }
+
+    fn tiles(&mut self, reader: &mut dyn Reader, due: &[Tile]) -> Result<(), StoreError> {
+        let mut ids = HashSet::new();
+        for tile in due {
+            let (level, n) = (tile.id.level(), tile.id.index());
+            ids.insert((i64::from(level), i64::try_from(n).unwrap_or(i64::MAX)));
+            let kept = reader.tile(level, n)?;
+            if kept.as_deref() != Some(&tile.bytes[..]) {
+                self.find("tile", tile.id.path(), "it is not what the leaves give");
+            }
+        }
+        let mut ghosts = Vec::new();
+        reader.tiles(&mut |level, n| {
+            if !ids.contains(&(level, n)) && ghosts.len() < FINDINGS_MAX {
+                ghosts.push(format!("level {level}, number {n}"));
+            }
+        })?;
+        for ghost in ghosts {
+            self.find("tile", ghost, "no leaves give this tile");
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, stored: &Stored) -> Vec<Tile> {
+        for index in (self.next..stored.index).take(usize::try_from(GAP_MAX).unwrap_or(0)) {
+            self.find("event", index, format!("index {index} is missing"));
+        }
+        self.next = stored.index.saturating_add(1);
         let tiles = self.tree.push(&stored.leaf);
-        if Some(self.tree.size()) == self.checkpoint {
-            self.roots.push((self.tree.size(), self.tree.root()));
+        if self.signed.contains(&self.tree.size()) {
+            self.roots.insert(self.tree.size(), self.tree.root());
         }
         self.report.events += 1;
+        self.trail.insert(stored.index, None);
         let Some((salt, bytes)) = &stored.opening else {
             self.find(
                 "event",
@@ -176,14 +250,28 @@ impl Fsck<'_> {
                 }
             }
         }
-        if let Some(hash) = record.aside {
-            self.asides.insert(index, hash);
-        }
-        self.last_events.insert(about, index);
         if let Err(error) = self.directory.apply(index, record) {
             self.find("event", index, error.to_string());
         }
         self.replay_token(index, record);
+        let due = TrailDue {
+            tenant: record.tenant,
+            about,
+            previous: self.previous(index, record),
+            aside: record.aside,
+        };
+        self.trail.insert(index, Some(due));
+        self.last_events.insert(about, index);
+    }
+
+    /// The event before this one that changed the same row; from now on, this one.
+    fn previous(&mut self, index: u64, record: &Record) -> Option<u64> {
+        let about = record.event.about(record.tenant);
+        let kind = match record.event.token() {
+            Some(_) => "token",
+            None => self.directory.entity(record.tenant, &record.event)?.kind,
+        };
+        self.last_rows.insert((kind, about), index)
     }
 
     fn replay_token(&mut self, index: u64, record: &Record) {
@@ -207,16 +295,12 @@ impl Fsck<'_> {
         }
     }
 
-    fn checkpoint(&mut self, kept: Option<(u64, String)>, log: &VerifierKey) {
-        let Some((size, note)) = kept else { return };
+    fn checkpoint(&mut self, size: i64, note: &str, log: &VerifierKey) {
         match Checkpoint::open(note.as_bytes(), log) {
             Err(error) => self.find("checkpoint", size, error.to_string()),
             Ok(open) => {
-                let same = self
-                    .roots
-                    .iter()
-                    .any(|(at, root)| *at == size && root == open.root());
-                if open.size() != size || !same {
+                let own = u64::try_from(size).is_ok_and(|size| size == open.size());
+                if !own || self.roots.get(&open.size()) != Some(open.root()) {
                     self.find(
                         "checkpoint",
                         size,
@@ -241,8 +325,13 @@ impl Fsck<'_> {
         let mut found = Vec::new();
         let mut count = 0;
         let last_events = &self.last_events;
-        reader.rows(&mut |row, event| {
+        let mut unreadable = Vec::new();
+        reader.rows(&mut |read| {
             count += 1;
+            let (row, event) = match read {
+                Ok(read) => read,
+                Err(error) => return unreadable.push(error),
+            };
             match row {
                 Row::Token(kept) => {
                     let due = tokens.remove(&kept.id);
@@ -264,6 +353,9 @@ impl Fsck<'_> {
             }
         })?;
         self.report.rows = count;
+        for error in unreadable {
+            self.unreadable(&error);
+        }
         found.extend(
             tokens
                 .keys()
@@ -283,22 +375,50 @@ impl Fsck<'_> {
         Ok(())
     }
 
-    fn words(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
+    fn trail(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
+        let mut due = core::mem::take(&mut self.trail);
         let mut wrong = Vec::new();
-        let due = &self.asides;
-        reader.asides(&mut |index, salt, words| {
-            if due.get(&index) != Some(&aside_hash(&salt, &words)) {
-                wrong.push(index);
-            }
+        reader.trails(&mut |kept| {
+            let event = u64::try_from(kept.index).ok();
+            let what = match event.and_then(|index| due.remove(&index)) {
+                None => Some("no event explains this row"),
+                Some(None) => None,
+                Some(Some(due)) => trail_difference(&due, &kept),
+            };
+            wrong.extend(what.map(|what| (kept.index.to_string(), what)));
         })?;
-        for index in wrong {
-            self.find(
-                "trail",
-                index,
-                "the words are not those that the record was made with",
-            );
+        wrong.extend(
+            due.keys()
+                .map(|index| (index.to_string(), "the row is missing")),
+        );
+        for (row, what) in wrong {
+            self.find("trail", row, what);
         }
         Ok(())
+    }
+}
+
+fn trail_difference(due: &TrailDue, kept: &TrailRow) -> Option<&'static str> {
+    let previous = kept.previous.map(u64::try_from);
+    if kept.tenant != due.tenant.bytes() {
+        return Some("tenant: not that of the event");
+    }
+    if kept.about != due.about {
+        return Some("about: not what the event is about");
+    }
+    if previous != due.previous.map(Ok) {
+        return Some("previous: not the event before it about the same thing");
+    }
+    match (&kept.salt, &kept.words) {
+        // Words may be erased, with their salt.
+        (None, None) => None,
+        (Some(salt), Some(words)) => {
+            let salt = <[u8; 16]>::try_from(salt.as_slice()).ok();
+            let same = salt.map(|salt| aside_hash(&salt, words)) == due.aside;
+            (!same || salt.is_none())
+                .then_some("the words are not those that the record was made with")
+        }
+        (Some(_), None) | (None, Some(_)) => Some("words and their salt go together"),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Entry {
     pub tenant: TenantId,
     /// The raw id of what it is about.
     pub about: [u8; 16],
+    /// Whether it is the first event about that: there is none before it to lead back to.
+    pub first: bool,
     /// What everybody may see.
     pub leaf: [u8; LEAF_BYTES],
     /// What blinds the commitment.
@@ -133,6 +135,7 @@ impl Sealer {
             index,
             tenant,
             about,
+            first: seal.about_sequence == 0,
             leaf,
             salt,
             record: bytes,

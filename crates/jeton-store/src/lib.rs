@@ -93,6 +93,23 @@ pub struct Trail {
     pub words: Option<Vec<u8>>,
 }
 
+/// A row of the trail as it is stored, whatever it holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct TrailRow {
+    /// Whose.
+    pub tenant: Vec<u8>,
+    /// The event's index.
+    pub index: i64,
+    /// The raw id of what the event is about.
+    pub about: Vec<u8>,
+    /// The index of the event before it about the same thing.
+    pub previous: Option<i64>,
+    /// What blinds the hash of the words.
+    pub salt: Option<Vec<u8>>,
+    /// The erasable words.
+    pub words: Option<Vec<u8>>,
+}
+
 /// A use that was seen: an observation, which may be lost.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct LastUse {
@@ -163,14 +180,27 @@ pub trait Reader: Send {
     fn last_uses(&mut self, each: &mut dyn FnMut(LastUse)) -> Result<(), StoreError>;
     /// The last observed use of one token.
     fn last_use(&mut self, token: TokenId) -> Result<Option<LastUse>, StoreError>;
-    /// Calls `each` with every row of the projection.
-    fn rows(&mut self, each: &mut dyn FnMut(Row, u64)) -> Result<(), StoreError>;
+    /// Calls `each` with every row of the projection and the index of its event, or with what is wrong with the row.
+    fn rows(
+        &mut self,
+        each: &mut dyn FnMut(Result<(Row, u64), StoreError>),
+    ) -> Result<(), StoreError>;
     /// A full tile of the tree.
     fn tile(&mut self, level: u8, n: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// The youngest checkpoint that was kept.
     fn last_checkpoint(&mut self) -> Result<Option<(u64, String)>, StoreError>;
-    /// Every erasable words with the salt of their hash: index, salt, words.
-    fn asides(&mut self, each: &mut dyn FnMut(u64, [u8; 16], Vec<u8>)) -> Result<(), StoreError>;
+    /// From now until [`Reader::thaw`], everything that is read is of one moment, whatever the writer does.
+    fn freeze(&mut self) -> Result<(), StoreError>;
+    /// Reads what is there again.
+    fn thaw(&mut self) -> Result<(), StoreError>;
+    /// Calls `each` with every checkpoint that was kept, by size, as it is stored: for `fsck`.
+    fn checkpoints(&mut self, each: &mut dyn FnMut(i64, String)) -> Result<(), StoreError>;
+    /// Calls `each` with level and number of every stored tile: for `fsck`.
+    fn tiles(&mut self, each: &mut dyn FnMut(i64, i64)) -> Result<(), StoreError>;
+    /// Calls `each` with every row of the trail, as it is stored: for `fsck`.
+    fn trails(&mut self, each: &mut dyn FnMut(TrailRow)) -> Result<(), StoreError>;
+    /// Events whose index is none: for `fsck`, since no walk meets them.
+    fn strays(&mut self) -> Result<Vec<i64>, StoreError>;
 }
 
 /// Whether a walk goes on.

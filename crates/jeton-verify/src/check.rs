@@ -293,6 +293,31 @@ impl Verifier {
         })
     }
 
+    /// The digest of a token's text under its tenant's pepper in force, for whoever presents the same text again and again.
+    #[must_use]
+    pub fn digest(&self, text: &str) -> Option<Digest> {
+        let token = TokenText::parse(text).ok()?;
+        let peppers = self.peppers.load();
+        Some(peppers.get(&token.prefix().as_u64())?.current.1.digest(&token))
+    }
+
+    /// Checks a request whose token's digest is known: everything but the hashing is done anew.
+    ///
+    /// # Errors
+    /// As [`Verifier::check`]; a token still under an older pepper is unknown here.
+    pub fn check_digest(
+        &self,
+        digest: &Digest,
+        question: &Question<'_>,
+        now: Now,
+    ) -> Result<Passed, Denied> {
+        let index = self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let directory = self.directory.load();
+        let view = View { index: &index, directory: &directory };
+        let position = index.find(digest).ok_or(Refusal::TokenUnknown)?;
+        view.decide(position, question, now)
+    }
+
     /// Checks many requests, each as [`Verifier::check`] would: their cache misses come together.
     pub fn check_batch(
         &self,

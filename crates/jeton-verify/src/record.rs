@@ -37,6 +37,8 @@ pub struct Slot {
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
+/// How often a token's use is told to the store, in seconds.
+const TOLD_EVERY_S: u32 = 900;
 
 const ACTIVE: u64 = 0;
 const SUSPENDED: u64 = 1;
@@ -153,7 +155,8 @@ impl Slot {
         (s != 0).then(|| Time::from_seconds(s.into()))
     }
 
-    /// Notes a use. Says whether it is the first within a minute: then it is worth telling the store.
+    /// Notes a use, to the minute. Says whether it is the first within a quarter of an hour: then it is worth telling the
+    /// store, which a crash would otherwise leave behind by that much.
     pub fn used(&self, now_s: u32) -> bool {
         let before = self.last_used_s.load(Relaxed);
         if now_s < before.saturating_add(60) && before != 0 {
@@ -161,7 +164,7 @@ impl Slot {
         }
         // Two at once may both report: an observation may be told twice.
         self.last_used_s.store(now_s.max(before), Relaxed);
-        true
+        before / TOLD_EVERY_S != now_s / TOLD_EVERY_S
     }
 
     /// How many events it has had.

@@ -5,6 +5,7 @@
 
 pub mod app;
 pub mod capability;
+pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;

@@ -4,6 +4,10 @@
 //! file of its own beside this one. It returns a JSON object of figures whose units stand last in their names
 //! (`p99_us`, `checks_per_s`); the name and `quick` are added here. A benchmark has no verdict: gates have.
 
+mod check;
+mod issue;
+mod program;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -22,7 +26,18 @@ pub(crate) struct Bench {
 }
 
 /// All benchmarks. A row here, a file beside this one.
-pub(crate) const BENCHES: &[Bench] = &[];
+pub(crate) const BENCHES: &[Bench] = &[
+    Bench {
+        name: "check",
+        measures: "what a check costs, in process and over HTTP beside bare servers",
+        run: check::run,
+    },
+    Bench {
+        name: "issue",
+        measures: "what a durable change costs, beside bare commits on the same disk",
+        run: issue::run,
+    },
+];
 
 /// `cargo xtask bench NAME …`: one JSON object as the last line.
 pub(crate) fn command(words: &[String]) -> anyhow::Result<ExitCode> {

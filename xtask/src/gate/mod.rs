@@ -5,6 +5,13 @@
 //! `quick` and `control` are added here. `Err` means that the gate could not be run, which proves nothing either way: a
 //! control that cannot be run has not failed as it should.
 
+mod attenuate;
+mod authz_matrix;
+mod canary;
+mod diskfull;
+mod lab;
+mod powercut;
+
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -51,7 +58,53 @@ pub(crate) struct Gate {
 }
 
 /// All gates. A row here, a file beside this one.
-pub(crate) const GATES: &[Gate] = &[];
+pub(crate) const GATES: &[Gate] = &[
+    Gate {
+        name: "attenuate",
+        promise: "no token can create authority that it does not hold",
+        run: attenuate::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "authz-matrix",
+        promise: "every operation lets in whom the table says and nobody else, and nothing foreign can be reached",
+        run: authz_matrix::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "canary",
+        promise: "a stolen database, backup or log holds no usable token",
+        run: canary::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "powercut",
+        promise: "an acknowledged issue, rotation or revocation survives a power cut",
+        run: powercut::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &["xfsprogs", "mounts"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "diskfull",
+        promise: "on a full disk revocation and checks go on, nothing is half done, and issuing resumes by itself",
+        run: diskfull::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &["mounts"],
+        needs_binary: false,
+    },
+];
 
 /// `cargo xtask gate NAME …`: one JSON object as the last line; 0 if it passed, 1 if not, 2 if it could not be run.
 pub(crate) fn command(words: &[String]) -> anyhow::Result<ExitCode> {

@@ -2,7 +2,7 @@
 
 use crate::{
     api::own,
-    authority::{self, Authority},
+    authority::{self, Authority, shorter},
     decision::Decision,
     directory::Directory,
     event::Event,
@@ -12,9 +12,10 @@ use crate::{
     refusal::{Blame, Refusal},
     time::Time,
     token::{
-        issue::{may_manage, within_owner},
+        issue::{may_manage, publishable, within_owner},
         record::{State, Terms, TokenRecord},
         revoke::revoked,
+        text::Class,
     },
 };
 
@@ -72,7 +73,12 @@ fn decide(
             give: before.0.permit.give.clone(),
             conditions,
         };
+        if token.class == Class::Pub {
+            publishable(&asked)?;
+        }
         after.0.permit = authority.attenuate(asked, "scopes")?.into_permit();
+        let granted = authority.lifetime_max(&after.0.permit);
+        after.0.lifetime_max = shorter(before.0.lifetime_max, granted);
     }
     if let Some(lifetime) = order.lifetime {
         if lifetime == Lifetime::Permanent && !authority.holds(own::TOKENS_PERMANENT) {
@@ -80,14 +86,20 @@ fn decide(
             return Err(Blame::field(Refusal::PermanentRefused, "permanent", rule));
         }
         let policy = tenant.policy(token.class);
-        let expires = policy.expiry(lifetime, authority.lifetime_max(), now)?;
+        let lifetime_max = authority.lifetime_max(&after.0.permit);
+        let expires = policy.expiry(lifetime, lifetime_max, now)?;
         if later(expires, before.1) {
             // A longer life is authority: it must lie within what the caller may give.
             authority.attenuate(after.0.permit.clone(), "lifetime")?;
+            after.0.lifetime_max = lifetime_max;
         }
         after.1 = expires;
     }
     if let Some(limit) = order.limit {
+        if looser(limit, before.0.limit) {
+            // So is being used more often: a token must not lift its own limit.
+            authority.attenuate(after.0.permit.clone(), "limit")?;
+        }
         after.0.limit = limit;
     }
     if after == before {
@@ -101,6 +113,18 @@ fn decide(
             after,
         }],
     ))
+}
+
+/// Whether a limit lets anything through that the one before does not: at once, or in the long run.
+fn looser(after: Option<Limit>, before: Option<Limit>) -> bool {
+    let rate = |a: Limit, b: Limit| u64::from(a.count()) * u64::from(b.window_s());
+    match (after, before) {
+        (_, None) => false,
+        (None, Some(_)) => true,
+        (Some(after), Some(before)) => {
+            after.count() > before.count() || rate(after, before) > rate(before, after)
+        }
+    }
 }
 
 fn later(after: Option<Time>, before: Option<Time>) -> bool {

@@ -124,11 +124,13 @@ fn decide(
         let rule = "the caller lacks jeton:tokens:permanent";
         return Err(Blame::field(Refusal::PermanentRefused, "permanent", rule));
     }
-    let expires = policy.expiry(order.lifetime, authority.lifetime_max(), now)?;
+    let lifetime_max = authority.lifetime_max(&permit);
+    let expires = policy.expiry(order.lifetime, lifetime_max, now)?;
     let terms = Terms {
         permit,
         limit: order.limit.or(policy.limit),
         idle: policy.idle,
+        lifetime_max,
     };
     let event = Event::TokenIssued {
         token: drawn.token,
@@ -198,7 +200,7 @@ fn class_fits(class: Class, subject: SubjectId) -> Result<(), Blame> {
 }
 
 /// A publishable key stands in the open: it manages nothing and hands nothing on.
-fn publishable(permit: &Permit) -> Result<(), Blame> {
+pub(crate) fn publishable(permit: &Permit) -> Result<(), Blame> {
     if permit.give.is_some() || permit.use_.touches(&JETON_API) {
         let rule = "a publishable key may neither give rights nor use jeton's own API";
         return Err(Blame::field(Refusal::ClassRefused, "class", rule));

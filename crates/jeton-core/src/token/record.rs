@@ -28,6 +28,9 @@ pub struct Terms {
     /// Unused for so long, it stops working. One day at least.
     #[n(2)]
     pub idle: Option<Span>,
+    /// The longest life that its giver could grant: its own renewals keep to it.
+    #[n(3)]
+    pub lifetime_max: Option<Span>,
 }
 
 /// Why a token was ended or suspended, in one word.

@@ -59,16 +59,21 @@ pub fn suspend(authority: &Authority, token: &TokenRecord, reason: Reason) -> De
     }
 }
 
-/// Lets a suspended token work again.
+/// Lets a suspended token work again: to give authority back is to give it, so it must lie within what the caller may give.
+/// Otherwise one token of an owner could undo the suspension of another that can do more.
 pub fn resume(authority: &Authority, token: &TokenRecord) -> Decision<()> {
-    if let Err(blame) = may_manage(authority, token.subject) {
-        return Decision::no(blame);
-    }
-    match token.state {
-        State::Active => Decision::yes((), Vec::new()),
-        State::Suspended { .. } => Decision::yes((), vec![Event::TokenResumed { token: token.id }]),
-        State::Revoked { .. } => Decision::no(revoked()),
-    }
+    let decide = || {
+        may_manage(authority, token.subject)?;
+        match token.state {
+            State::Active => Ok(((), Vec::new())),
+            State::Suspended { .. } => {
+                authority.attenuate(token.terms.permit.clone(), "token")?;
+                Ok(((), vec![Event::TokenResumed { token: token.id }]))
+            }
+            State::Revoked { .. } => Err(revoked()),
+        }
+    };
+    decide().into()
 }
 
 pub(crate) fn revoked() -> Blame {

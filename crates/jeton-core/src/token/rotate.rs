@@ -71,9 +71,9 @@ fn decide(
             may_manage(authority, token.subject)?;
             // Whoever sees the new secret holds the token: it must lie within what they may give.
             authority.attenuate(token.terms.permit.clone(), "token")?;
-            authority.lifetime_max()
+            authority.lifetime_max(&token.terms.permit)
         }
-        By::Itself => None,
+        By::Itself => token.terms.lifetime_max,
     };
     match token.state {
         State::Active => {}
@@ -111,7 +111,7 @@ fn decide(
         (None, _) => token.expires,
         // A token may renew itself for its default lifetime and no longer: more is its manager's to give.
         (Some(Lifetime::Default), By::Itself) if token.expires.is_some() => policy
-            .expiry(Lifetime::Default, None, now)?
+            .expiry(Lifetime::Default, lifetime_max, now)?
             .max(token.expires),
         (Some(_), By::Itself) => {
             let rule = "a token renews itself for the default lifetime only";

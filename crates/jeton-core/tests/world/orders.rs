@@ -375,15 +375,12 @@ fn told<T>(decision: Decision<T>) -> (Option<Refusal>, Vec<Event>) {
 }
 
 fn terms(permit: Permit) -> Terms {
-    // Through CBOR, so that a field that terms get later needs no change here.
-    #[derive(minicbor::Encode)]
-    #[cbor(map)]
-    struct Short {
-        #[n(0)]
-        permit: Permit,
+    Terms {
+        permit,
+        limit: None,
+        idle: None,
+        lifetime_max: None,
     }
-    let bytes = minicbor::to_vec(Short { permit }).expect("bytes");
-    minicbor::decode(&bytes).expect("terms")
 }
 
 fn lifetime(world: &mut World) -> Lifetime {

@@ -1,8 +1,8 @@
 //! Writing: a batch is one transaction.
 
-use rusqlite::{Transaction, TransactionBehavior, params};
+use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::{Sqlite, SqliteReader, disk, inconsistent, read, stored};
+use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, inconsistent, read, stored};
 use crate::{Batch, Head, LastUse, Reader, Store, StoreError, ledger::Entry, row::Row};
 
 const DOING: &str = "appending to the ledger";
@@ -31,15 +31,16 @@ impl Store for Sqlite {
             .and_then(|mut s| s.execute(params![stored(size), batch.frontier, batch.id]))
             .map_err(disk(DOING))?;
         // A crash before this line leaves nothing of the batch; after it, all. SQLite answers once the WAL is on the disk.
-        tx.commit().map_err(disk(DOING))
+        tx.commit().map_err(disk(DOING))?;
+        self.tidy_log()
     }
 
     fn keep_checkpoint(&mut self, size: u64, note: &str) -> Result<(), StoreError> {
         self.db
             .prepare_cached("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)")
             .and_then(|mut s| s.execute(params![stored(size), note]))
-            .map(drop)
-            .map_err(disk("keeping a checkpoint"))
+            .map_err(disk("keeping a checkpoint"))?;
+        self.tidy_log()
     }
 
     fn observe(&mut self, uses: &[LastUse]) -> Result<(), StoreError> {
@@ -62,11 +63,34 @@ impl Store for Sqlite {
                     .map_err(disk(doing))?;
             }
         }
-        tx.commit().map_err(disk(doing))
+        tx.commit().map_err(disk(doing))?;
+        self.tidy_log()
     }
 
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError> {
         Ok(Box::new(SqliteReader::open(&self.path)?))
+    }
+}
+
+impl Sqlite {
+    /// Moves a long write-ahead log into the file. No room for that is no harm: the log keeps what it holds. Any other error
+    /// is one, since a sync that failed once may say yes the next time and have lost the pages.
+    fn tidy_log(&self) -> Result<(), StoreError> {
+        let doing = "moving the log into the file";
+        let pages = |sql: &str| -> Result<(i64, i64), StoreError> {
+            self.db
+                .prepare_cached(sql)
+                .and_then(|mut s| s.query_row([], |row| Ok((row.get(1)?, row.get(2)?))))
+                .map_err(disk(doing))
+        };
+        let (logged, moved) = pages("PRAGMA wal_checkpoint(NOOP)")?;
+        if logged < LOG_PAGES_MAX || moved == logged {
+            return Ok(());
+        }
+        match pages("PRAGMA wal_checkpoint(PASSIVE)") {
+            Ok(_) | Err(StoreError::Full) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -126,33 +150,38 @@ fn append_entry(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), St
 
 /// The trail leads back through one thing's history: the row still holds the index of the event before.
 fn append_trail(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), StoreError> {
-    const OF_TOKEN: &str =
-        "INSERT INTO trail (tenant, idx, about, salt, words, previous) VALUES (?1, ?2, ?3, ?4, ?5,
-        (SELECT event FROM token WHERE tenant = ?1 AND id = ?3))";
-    const OF_ENTITY: &str =
-        "INSERT INTO trail (tenant, idx, about, salt, words, previous) VALUES (?1, ?2, ?3, ?4, ?5,
-        (SELECT max(event) FROM entity WHERE tenant = ?1 AND kind = ?6 AND id = ?3))";
-    let sql = match row {
-        Row::Token(_) => OF_TOKEN,
-        Row::Entity(_) | Row::None => OF_ENTITY,
-    };
-    let kind = match row {
-        Row::Entity(entity) => entity.kind,
-        Row::Token(_) | Row::None => "",
-    };
+    let previous = if entry.first { None } else { event_before(tx, entry, row)? };
     let (salt, words) = entry.aside.as_ref().map(|a| (a.salt, &a.words)).unzip();
-    tx.prepare_cached(sql)
-        .and_then(|mut s| {
-            let (tenant, index) = (entry.tenant.bytes(), stored(entry.index));
-            match row {
-                Row::Token(_) => s.execute(params![tenant, index, entry.about, salt, words]),
-                Row::Entity(_) | Row::None => {
-                    s.execute(params![tenant, index, entry.about, salt, words, kind])
-                }
-            }
-        })
-        .map(drop)
-        .map_err(disk(DOING))
+    let (tenant, index) = (entry.tenant.bytes(), stored(entry.index));
+    tx.prepare_cached(
+        "INSERT INTO trail (tenant, idx, about, previous, salt, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+    )
+    .and_then(|mut s| s.execute(params![tenant, index, entry.about, previous, salt, words]))
+    .map(drop)
+    .map_err(disk(DOING))
+}
+
+/// The event before this one about the same thing: its row still holds the index.
+fn event_before(
+    tx: &Transaction<'_>,
+    entry: &Entry,
+    row: &Row,
+) -> Result<Option<i64>, StoreError> {
+    let tenant = entry.tenant.bytes();
+    let found = match row {
+        Row::Token(token) => tx
+            .prepare_cached("SELECT event FROM token WHERE tenant = ?1 AND id = ?2")
+            .and_then(|mut s| {
+                s.query_row(params![tenant, token.id.bytes()], |r| r.get(0)).optional()
+            }),
+        Row::Entity(entity) => tx
+            .prepare_cached("SELECT event FROM entity WHERE tenant = ?1 AND kind = ?2 AND id = ?3")
+            .and_then(|mut s| {
+                s.query_row(params![tenant, entity.kind, entity.id], |r| r.get(0)).optional()
+            }),
+        Row::None => Ok(None),
+    };
+    found.map_err(disk(DOING))
 }
 
 fn append_tiles(tx: &Transaction<'_>, batch: &Batch<'_>) -> Result<(), StoreError> {

@@ -13,6 +13,9 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::StoreError;
 
+/// So many pages in the write-ahead log, and it is moved into the file: 32 MiB.
+const LOG_PAGES_MAX: i64 = 8192;
+
 /// How durable a commit is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Durability {
@@ -44,6 +47,8 @@ impl Sqlite {
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut db = Connection::open_with_flags(path, flags).map_err(disk("opening the store"))?;
+        // Before the first change: another program's file stays as it is.
+        let version = schema::admit(&db)?;
         let synchronous = match durability {
             Durability::Full => "FULL",
             Durability::DangerNormal => "NORMAL",
@@ -56,16 +61,36 @@ impl Sqlite {
         set("synchronous", &synchronous)?;
         set("foreign_keys", &"ON")?;
         set("cache_size", &-65_536)?;
-        set("wal_autocheckpoint", &8192)?;
+        // Not by itself: SQLite says nothing when that fails, and an error of the disk must be heard.
+        set("wal_autocheckpoint", &0)?;
         set("trusted_schema", &"OFF")?;
         db.set_prepared_statement_cache_capacity(64);
         db.busy_timeout(core::time::Duration::from_secs(10))
             .map_err(disk("setting the store up"))?;
-        schema::migrate(&mut db)?;
+        schema::migrate(&mut db, version)?;
         Ok(Self {
             path: path.to_owned(),
             db,
         })
+    }
+}
+
+impl Sqlite {
+    /// Lets the file grow by so many pages and no further, as on a disk without more room: for the failure tests.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`] if the engine does not obey.
+    pub fn danger_limit_growth(&mut self, pages: u32) -> Result<(), StoreError> {
+        let doing = "limiting the store";
+        let there: u32 = self
+            .db
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .map_err(disk(doing))?;
+        let max = there.saturating_add(pages);
+        self.db
+            .pragma_update_and_check(None, "max_page_count", max, |row| row.get::<_, u32>(0))
+            .map(drop)
+            .map_err(disk(doing))
     }
 }
 
@@ -88,6 +113,7 @@ impl SqliteReader {
 fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
+        Some(ErrorCode::NotADatabase) => StoreError::Unusable("it is no database".into()),
         _ => StoreError::Disk {
             doing,
             source: Box::new(error),

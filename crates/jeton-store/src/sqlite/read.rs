@@ -9,7 +9,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
 use super::{SqliteReader, disk, inconsistent, loaded, stored};
 use crate::{
-    Continue, Head, LastUse, Reader, StoreError, Stored, Trail,
+    Continue, Head, LastUse, Reader, StoreError, Stored, Trail, TrailRow,
     row::{Row, TokenRow},
 };
 
@@ -18,8 +18,12 @@ const DOING: &str = "reading the store";
 pub(super) fn head(db: &Connection) -> Result<Head, StoreError> {
     let (size, frontier, batch): (i64, Vec<u8>, Vec<u8>) = db
         .prepare_cached("SELECT size, frontier, batch FROM head WHERE one = 1")
-        .and_then(|mut s| s.query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?))))
-        .map_err(disk(DOING))?;
+        .and_then(|mut s| {
+            s.query_row([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?)))
+                .optional()
+        })
+        .map_err(disk(DOING))?
+        .ok_or_else(|| inconsistent("head", "one", 1))?;
     let size = loaded("head", "size", size)?;
     // Before the first batch the column is empty.
     Ok(Head {
@@ -84,13 +88,8 @@ impl Reader for SqliteReader {
         for row in rows {
             let (index, leaf, salt, record) = row.map_err(disk(DOING))?;
             let index = loaded("event", "idx", index)?;
-            let salt: Option<[u8; 32]> = match salt {
-                None => None,
-                Some(s) => Some(
-                    s.try_into()
-                        .map_err(|_| inconsistent("event", "salt", index))?,
-                ),
-            };
+            // A salt of another length opens nothing: as if there were none.
+            let salt: Option<[u8; 32]> = salt.and_then(|s| s.try_into().ok());
             let stored = Stored {
                 index,
                 leaf,
@@ -205,15 +204,17 @@ impl Reader for SqliteReader {
             .map_err(disk(DOING))
     }
 
-    fn rows(&mut self, each: &mut dyn FnMut(Row, u64)) -> Result<(), StoreError> {
+    fn rows(
+        &mut self,
+        each: &mut dyn FnMut(Result<(Row, u64), StoreError>),
+    ) -> Result<(), StoreError> {
         let mut tokens = self
             .db
             .prepare("SELECT tenant, id, event, subject, class, state, expires, body FROM token")
             .map_err(disk(DOING))?;
-        let rows = tokens.query_map([], token_row).map_err(disk(DOING))?;
-        for row in rows {
-            let (token, event) = row.map_err(disk(DOING))?;
-            each(Row::Token(token), loaded("token", "event", event)?);
+        let mut rows = tokens.query([]).map_err(disk(DOING))?;
+        while let Some(row) = rows.next().map_err(disk(DOING))? {
+            each(token_row(row));
         }
         let mut entities = self
             .db
@@ -221,8 +222,7 @@ impl Reader for SqliteReader {
             .map_err(disk(DOING))?;
         let mut rows = entities.query([]).map_err(disk(DOING))?;
         while let Some(row) = rows.next().map_err(disk(DOING))? {
-            let (entity, event) = entity_row(row)?;
-            each(Row::Entity(entity), loaded("entity", "event", event)?);
+            each(entity_row(row));
         }
         Ok(())
     }
@@ -248,23 +248,72 @@ impl Reader for SqliteReader {
             .transpose()
     }
 
-    fn asides(&mut self, each: &mut dyn FnMut(u64, [u8; 16], Vec<u8>)) -> Result<(), StoreError> {
-        let mut statement = self
-            .db
-            .prepare("SELECT idx, salt, words FROM trail WHERE words IS NOT NULL")
-            .map_err(disk(DOING))?;
-        let rows = statement
-            .query_map([], |r| Ok((r.get::<_, i64>(0)?, r.get(1)?, r.get(2)?)))
-            .map_err(disk(DOING))?;
-        for row in rows {
-            let (index, salt, words): (i64, Vec<u8>, Vec<u8>) = row.map_err(disk(DOING))?;
-            let index = loaded("trail", "idx", index)?;
-            let salt = salt
-                .try_into()
-                .map_err(|_| inconsistent("trail", "salt", index))?;
-            each(index, salt, words);
+    fn freeze(&mut self) -> Result<(), StoreError> {
+        // The state is taken by the first read of the transaction: take it here.
+        self.db.execute_batch("BEGIN").map_err(disk(DOING))?;
+        head(&self.db).map(drop).or_else(|error| match error {
+            // What is wrong with the head is for whoever reads it.
+            StoreError::Inconsistent { .. } => Ok(()),
+            StoreError::Full | StoreError::Disk { .. } | StoreError::Unusable(_) => Err(error),
+        })
+    }
+
+    fn thaw(&mut self) -> Result<(), StoreError> {
+        self.db.execute_batch("COMMIT").map_err(disk(DOING))
+    }
+
+    fn checkpoints(&mut self, each: &mut dyn FnMut(i64, String)) -> Result<(), StoreError> {
+        // A note that is no text any more is told as far as it is, and fails as a note.
+        let sql = "SELECT size, CAST(note AS BLOB) FROM checkpoint ORDER BY size";
+        let mut statement = self.db.prepare(sql).map_err(disk(DOING))?;
+        let mut rows = statement.query([]).map_err(disk(DOING))?;
+        while let Some(row) = rows.next().map_err(disk(DOING))? {
+            let note: Vec<u8> = row.get(1).map_err(disk(DOING))?;
+            let size = row.get(0).map_err(disk(DOING))?;
+            each(size, String::from_utf8_lossy(&note).into_owned());
         }
         Ok(())
+    }
+
+    fn tiles(&mut self, each: &mut dyn FnMut(i64, i64)) -> Result<(), StoreError> {
+        let sql = "SELECT level, n FROM tile";
+        let mut statement = self.db.prepare(sql).map_err(disk(DOING))?;
+        let mut rows = statement.query([]).map_err(disk(DOING))?;
+        while let Some(row) = rows.next().map_err(disk(DOING))? {
+            let read = || Ok((row.get(0)?, row.get(1)?));
+            let (level, n) = read().map_err(disk(DOING))?;
+            each(level, n);
+        }
+        Ok(())
+    }
+
+    fn trails(&mut self, each: &mut dyn FnMut(TrailRow)) -> Result<(), StoreError> {
+        let sql = "SELECT tenant, idx, about, previous, salt, words FROM trail";
+        let mut statement = self.db.prepare(sql).map_err(disk(DOING))?;
+        let mut rows = statement.query([]).map_err(disk(DOING))?;
+        while let Some(row) = rows.next().map_err(disk(DOING))? {
+            let read = || {
+                Ok(TrailRow {
+                    tenant: row.get(0)?,
+                    index: row.get(1)?,
+                    about: row.get(2)?,
+                    previous: row.get(3)?,
+                    salt: row.get(4)?,
+                    words: row.get(5)?,
+                })
+            };
+            each(read().map_err(disk(DOING))?);
+        }
+        Ok(())
+    }
+
+    fn strays(&mut self) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT idx FROM event WHERE idx < 0";
+        let mut statement = self.db.prepare(sql).map_err(disk(DOING))?;
+        let rows = statement
+            .query_map([], |row| row.get(0))
+            .map_err(disk(DOING))?;
+        rows.collect::<Result<_, _>>().map_err(disk(DOING))
     }
 }
 
@@ -277,40 +326,63 @@ fn last_use(row: &SqlRow<'_>) -> rusqlite::Result<LastUse> {
     })
 }
 
-fn token_row(row: &SqlRow<'_>) -> rusqlite::Result<(TokenRow, i64)> {
-    let token = TokenRow {
-        tenant: TenantId::from_bytes(row.get(0)?),
-        id: TokenId::from_bytes(row.get(1)?),
-        subject: row.get(3)?,
-        class: row.get(4)?,
-        state: row.get(5)?,
-        expires: row.get(6)?,
-        body: row.get(7)?,
-    };
-    Ok((token, row.get(2)?))
+/// A column that must hold so many bytes.
+fn sized<const N: usize>(
+    row: &SqlRow<'_>,
+    at: usize,
+    wrong: impl Fn() -> StoreError,
+) -> Result<[u8; N], StoreError> {
+    let bytes: Vec<u8> = row.get(at).map_err(disk(DOING))?;
+    bytes.try_into().map_err(|_| wrong())
 }
 
-fn entity_row(row: &SqlRow<'_>) -> Result<(Entity, i64), StoreError> {
-    let (tenant, kind, id, event, body): ([u8; 16], String, [u8; 16], i64, Vec<u8>) = (|| {
-        Ok((
-            row.get(0)?,
-            row.get(1)?,
-            row.get(2)?,
-            row.get(3)?,
-            row.get(4)?,
-        ))
-    })()
-    .map_err(disk(DOING))?;
+fn token_row(row: &SqlRow<'_>) -> Result<(Row, u64), StoreError> {
+    let raw: Vec<u8> = row.get(1).map_err(disk(DOING))?;
+    let bytes = raw
+        .as_slice()
+        .try_into()
+        .map_err(|_| inconsistent("token", "id", data_in_hex(&raw)))?;
+    let id = TokenId::from_bytes(bytes);
+    let wrong = |column| inconsistent("token", column, id);
+    let number = |at: usize| row.get::<_, i64>(at).map_err(disk(DOING));
+    let expires: Option<i64> = row.get(6).map_err(disk(DOING))?;
+    let expires = expires.map(|e| u32::try_from(e).map_err(|_| wrong("expires")));
+    let token = TokenRow {
+        tenant: TenantId::from_bytes(sized(row, 0, || wrong("tenant"))?),
+        id,
+        subject: sized(row, 3, || wrong("subject"))?,
+        class: u8::try_from(number(4)?).map_err(|_| wrong("class"))?,
+        state: u8::try_from(number(5)?).map_err(|_| wrong("state"))?,
+        expires: expires.transpose()?,
+        body: row.get(7).map_err(disk(DOING))?,
+    };
+    let event = u64::try_from(number(2)?).map_err(|_| wrong("event"))?;
+    Ok((Row::Token(token), event))
+}
+
+fn entity_row(row: &SqlRow<'_>) -> Result<(Row, u64), StoreError> {
+    let raw: Vec<u8> = row.get(2).map_err(disk(DOING))?;
+    let wrong = |column| inconsistent("entity", column, data_in_hex(&raw));
+    let id = raw.as_slice().try_into().map_err(|_| wrong("id"))?;
+    // Whatever bytes stand there: a kind that is not known is not necessarily a text.
+    let kind = row.get_ref(1).map_err(disk(DOING))?;
     let known = ["tenant", "api", "role", "user", "application"];
-    let kind = known.into_iter().find(|k| *k == kind);
-    let kind = kind.ok_or_else(|| inconsistent("entity", "kind", TenantId::from_bytes(id)))?;
-    Ok((
-        Entity {
-            kind,
-            id,
-            tenant: TenantId::from_bytes(tenant),
-            body,
-        },
-        event,
-    ))
+    let kind = known
+        .into_iter()
+        .find(|k| kind.as_bytes().is_ok_and(|bytes| bytes == k.as_bytes()))
+        .ok_or_else(|| wrong("kind"))?;
+    let event: i64 = row.get(3).map_err(disk(DOING))?;
+    let entity = Entity {
+        kind,
+        id,
+        tenant: TenantId::from_bytes(sized(row, 0, || wrong("tenant"))?),
+        body: row.get(4).map_err(disk(DOING))?,
+    };
+    let event = u64::try_from(event).map_err(|_| wrong("event"))?;
+    Ok((Row::Entity(entity), event))
+}
+
+/// Bytes that should be an id and are none.
+fn data_in_hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

@@ -9,18 +9,22 @@ const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_ledger.
 /// "jeto": tells our files from others'.
 const APPLICATION_ID: i64 = 0x6a65_746f;
 
-/// Brings a store to the newest schema.
+/// Whether a file is a store of ours, or an empty one: looked at before anything is changed in it.
 ///
 /// # Errors
 /// [`StoreError::Unusable`] if a newer jeton, or another program, wrote it.
-pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
-    let doing = "migrating the store";
-    let read = |name: &str, db: &Connection| {
-        db.pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+pub(super) fn admit(db: &Connection) -> Result<i64, StoreError> {
+    let doing = "looking at the store";
+    let read = |sql: &str| {
+        db.query_row(sql, [], |row| row.get::<_, i64>(0))
             .map_err(disk(doing))
     };
-    let (version, owner) = (read("user_version", db)?, read("application_id", db)?);
-    if version > 0 && owner != APPLICATION_ID {
+    let version = read("PRAGMA user_version")?;
+    let owner = read("PRAGMA application_id")?;
+    // Many programs leave both numbers at zero.
+    let empty = read("SELECT count(*) FROM sqlite_schema")? == 0;
+    let fresh = version == 0 && owner == 0 && empty;
+    if owner != APPLICATION_ID && !fresh {
         return Err(StoreError::Unusable("it is another program's file".into()));
     }
     let known = i64::try_from(MIGRATIONS.len()).unwrap_or(i64::MAX);
@@ -28,6 +32,12 @@ pub(super) fn migrate(db: &mut Connection) -> Result<(), StoreError> {
         let text = format!("its schema is version {version}, this jeton knows up to {known}");
         return Err(StoreError::Unusable(text));
     }
+    Ok(version)
+}
+
+/// Brings a store of a version to the newest schema.
+pub(super) fn migrate(db: &mut Connection, version: i64) -> Result<(), StoreError> {
+    let doing = "migrating the store";
     let done = usize::try_from(version).unwrap_or(0);
     for (at, sql) in MIGRATIONS.iter().enumerate().skip(done) {
         let tx = db

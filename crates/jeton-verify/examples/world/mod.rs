@@ -107,6 +107,7 @@ pub fn terms(n: u64) -> Terms {
         },
         limit: Limit::new(1_000_000, 1),
         idle: None,
+        lifetime_max: None,
     }
 }
 

@@ -84,8 +84,15 @@ impl Fault {
 
     /// With what to do about it, unless that is said already.
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        if let Self::Usage(words) | Self::Failed(words) = &mut self {
-            words.hint.get_or_insert(hint.into());
+        match &mut self {
+            Self::Usage(words) | Self::Failed(words) => {
+                words.hint.get_or_insert(hint.into());
+            }
+            Self::Refused(problem) => {
+                let hint = || Value::from(hint.into());
+                problem.entry("hint").or_insert_with(hint);
+            }
+            Self::Told(_) => {}
         }
         self
     }
@@ -95,6 +102,21 @@ impl Fault {
         match self {
             Self::Refused(problem) => problem.get("code").and_then(Value::as_str),
             Self::Usage(_) | Self::Failed(_) | Self::Told(_) => None,
+        }
+    }
+
+    /// Its sentence alone, for a line of a longer answer.
+    pub(super) fn sentence(&self) -> String {
+        match self {
+            Self::Usage(words) | Self::Failed(words) => match &words.cause {
+                Some(cause) => format!("{}: {cause}", words.sentence),
+                None => words.sentence.clone(),
+            },
+            Self::Refused(problem) => {
+                let title = problem.get("title").and_then(Value::as_str);
+                title.unwrap_or_default().to_owned()
+            }
+            Self::Told(_) => String::new(),
         }
     }
 
@@ -179,6 +201,9 @@ fn problem_text(problem: &Map<String, Value>) -> String {
         if let Some(value) = of(name) {
             text.push_str(&format!("\n  {label}: {value}"));
         }
+    }
+    if let Some(hint) = of("hint") {
+        text.push_str(&format!("\n  hint: {hint}"));
     }
     text.push_str(&format!("\n  hint: jeton explain {code}"));
     text

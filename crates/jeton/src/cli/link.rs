@@ -35,9 +35,22 @@ pub(super) struct Link {
     pub(super) token_file: Option<PathBuf>,
 }
 
+/// The flags of a link for the root of the command line, where they stand before the command.
+pub(super) fn root_flags(command: clap::Command) -> clap::Command {
+    let flags = Link::augment_args(clap::Command::new("link"));
+    // Not global there: commands that talk to no server do not take them.
+    let flags: Vec<_> = flags
+        .get_arguments()
+        .map(|a| a.clone().global(false))
+        .collect();
+    command.args(flags)
+}
+
 /// What a link comes to.
 pub(super) struct Resolved {
     pub(super) place: Place,
+    /// The profile whose token it is.
+    pub(super) profile: Option<String>,
     /// `None` only where none was asked for.
     pub(super) token: Option<Secret>,
 }
@@ -48,6 +61,38 @@ impl Link {
         match &self.credentials {
             Some(path) => Ok(path.clone()),
             None => store::default_path(),
+        }
+    }
+
+    /// Takes what stood before the command, where nothing stands behind it.
+    pub(super) fn under(&mut self, root: Self) -> Result<(), Fault> {
+        if self.server.is_none() && self.socket.is_none() {
+            self.server = root.server;
+            self.socket = root.socket;
+        }
+        self.profile = self.profile.take().or(root.profile);
+        self.credentials = self.credentials.take().or(root.credentials);
+        self.ca = self.ca.take().or(root.ca);
+        self.token_file = self.token_file.take().or(root.token_file);
+        if self.socket.is_some() && self.ca.is_some() {
+            return Err(Fault::usage("--ca is for a URL: a unix socket needs none"));
+        }
+        Ok(())
+    }
+
+    /// Refuses flags that mean nothing to a command.
+    pub(super) fn none_for(&self, command: &str) -> Result<(), Fault> {
+        let given = [
+            ("--profile", self.profile.is_some()),
+            ("--credentials", self.credentials.is_some()),
+            ("--server", self.server.is_some()),
+            ("--ca", self.ca.is_some()),
+            ("--socket", self.socket.is_some()),
+            ("--token-file", self.token_file.is_some()),
+        ];
+        match given.iter().find(|(_, is)| *is) {
+            None => Ok(()),
+            Some((flag, _)) => Err(Fault::usage(format!("{flag} means nothing to {command}"))),
         }
     }
 
@@ -87,13 +132,15 @@ impl Link {
             let token = secret::read(self.token_file.as_deref(), "the token")?;
             return Ok(Resolved {
                 place: place.clone(),
+                profile: None,
                 token: Some(token),
             });
         }
         let mut store = Store::read(&self.store_path()?)?;
         let Some(name) = self.profile_name(&store)? else {
             let fault = match named {
-                Some(_) => Fault::usage("no token is given: there is no profile").hint("add --token-file FILE"),
+                Some(_) => Fault::usage("no token is given: there is no profile")
+                    .hint("add --token-file FILE"),
                 None => Fault::usage("no server is known: there is no profile yet")
                     .hint("`jeton setup` makes the first; or name --server, --ca and --token-file"),
             };
@@ -104,12 +151,13 @@ impl Link {
             return Err(Fault::failed(format!("there is no profile {name}")));
         };
         let place = self.place_of(&name, profile.place, named)?;
-        let token = match &self.token_file {
-            Some(_) => secret::read(self.token_file.as_deref(), "the token")?,
-            None => profile.token,
+        let (profile, token) = match &self.token_file {
+            Some(_) => (None, secret::read(self.token_file.as_deref(), "the token")?),
+            None => (Some(name), profile.token),
         };
         Ok(Resolved {
             place,
+            profile,
             token: Some(token),
         })
     }
@@ -125,9 +173,13 @@ impl Link {
         };
         match (named, &kept) {
             (None, _) => Ok(kept),
-            (Some(Place::Url { server, ca }), Place::Url { server: same, ca: known })
-                if server == *same =>
-            {
+            (
+                Some(Place::Url { server, ca }),
+                Place::Url {
+                    server: same,
+                    ca: known,
+                },
+            ) if server == *same => {
                 let ca = ca.or_else(|| known.clone());
                 Ok(Place::Url { server, ca })
             }
@@ -138,7 +190,8 @@ impl Link {
                     kept.name(),
                     place.name()
                 );
-                Err(Fault::usage(words).hint("add --token-file FILE, or leave the profile's server"))
+                Err(Fault::usage(words)
+                    .hint("add --token-file FILE, or leave the profile's server"))
             }
         }
     }

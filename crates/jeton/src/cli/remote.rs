@@ -2,14 +2,18 @@
 
 use bytes::Bytes;
 use clap::Args;
-use http::{HeaderMap, HeaderValue, Method, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use jeton_core::{
     id::{ApiId, Id, Kind, RoleId, TenantId},
     secret::Secret,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
-use super::{fault::Fault, link::Link, store::Place};
+use super::{
+    fault::Fault,
+    link::{Link, Resolved},
+    store::Place,
+};
 use crate::{
     capability,
     net::{Client, NetError, Roots},
@@ -22,6 +26,7 @@ const PAGE_MAX: u64 = 200;
 pub(super) struct Remote {
     client: Client,
     token: Option<Secret>,
+    profile: Option<String>,
 }
 
 /// How much of a list is wanted.
@@ -71,8 +76,16 @@ impl Listed {
 impl Remote {
     /// The server of a link, with its token.
     pub(super) fn open(link: &Link) -> Result<Self, Fault> {
-        let resolved = link.resolve()?;
-        Self::to(&resolved.place, resolved.token)
+        Self::of(link.resolve()?)
+    }
+
+    /// The server that a link came to, with its token.
+    pub(super) fn of(resolved: Resolved) -> Result<Self, Fault> {
+        let remote = Self::to(&resolved.place, resolved.token)?;
+        Ok(Self {
+            profile: resolved.profile,
+            ..remote
+        })
     }
 
     /// A server, with a token or without.
@@ -92,13 +105,17 @@ impl Remote {
                 return Err(Fault::usage(words).hint(hint));
             }
         };
-        Ok(Self { client, token })
+        Ok(Self {
+            client,
+            token,
+            profile: None,
+        })
     }
 
     /// Reads.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Fault> {
         let sent = self.send(Method::GET, path, None, None).await;
-        sent.map_err(|failure| failure.fault())
+        sent.map_err(Failure::fault)
     }
 
     /// Sends an order that may be sent twice without harm.
@@ -109,7 +126,23 @@ impl Remote {
         body: &Value,
     ) -> Result<Value, Fault> {
         let sent = self.send(method, path, Some(body), None).await;
-        sent.map_err(|failure| failure.fault())
+        sent.map_err(Failure::fault)
+    }
+
+    /// Deletes.
+    pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
+        let sent = self.send(Method::DELETE, path, None, None).await;
+        sent.map(drop).map_err(Failure::fault)
+    }
+
+    /// Asks whether somebody is there: status, headers and body, whatever they are.
+    pub(super) async fn probe(
+        &self,
+        path: &str,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), NetError> {
+        self.client
+            .send(Method::GET, path, HeaderMap::new(), Bytes::new())
+            .await
     }
 
     /// Sends an order that must not happen twice: under a request key, which the error names if the answer was lost.
@@ -120,7 +153,10 @@ impl Remote {
         once: &Once,
     ) -> Result<Value, Fault> {
         let key = once.idempotency_key.clone().unwrap_or_else(|| {
-            format!("cli-{}", data_encoding::HEXLOWER.encode(&capability::draw::<12>()))
+            format!(
+                "cli-{}",
+                data_encoding::HEXLOWER.encode(&capability::draw::<12>())
+            )
         });
         let sent = self.send(Method::POST, path, Some(body), Some(&key)).await;
         sent.map_err(|failure| {
@@ -186,7 +222,11 @@ impl Remote {
         key: Option<&str>,
     ) -> Result<Value, Failure> {
         let mut headers = HeaderMap::new();
-        let odd = |what: &str| Failure::Local(Fault::failed(format!("{what} holds characters that no header can carry")));
+        let odd = |what: &str| {
+            Failure::Local(Fault::failed(format!(
+                "{what} holds characters that no header can carry"
+            )))
+        };
         if let Some(token) = &self.token {
             let text = zeroize::Zeroizing::new(format!("Bearer {}", token.expose_secret()));
             let mut value = HeaderValue::from_str(&text).map_err(|_| odd("the token"))?;
@@ -213,13 +253,40 @@ impl Remote {
         }
         match body {
             Some(Value::Object(problem)) if problem.contains_key("code") => {
-                Err(Failure::Local(Fault::Refused(Box::new(problem))))
+                let hint = self.hint(&problem);
+                let fault = Fault::Refused(Box::new(problem));
+                Err(Failure::Local(match hint {
+                    Some(hint) => fault.hint(hint),
+                    None => fault,
+                }))
             }
             _ => {
                 let words = format!("the server answered {status}, and not as jeton does");
-                Err(Failure::Local(Fault::failed(words).hint("is another server at this address?")))
+                Err(Failure::Local(
+                    Fault::failed(words).hint("is another server at this address?"),
+                ))
             }
         }
+    }
+}
+
+impl Remote {
+    /// As whom it was asked, where that is to blame.
+    fn hint(&self, problem: &Map<String, Value>) -> Option<String> {
+        let profile = self.profile.as_ref()?;
+        let status = problem.get("status").and_then(Value::as_u64);
+        let missing = problem.get("missing").and_then(Value::as_array);
+        let operates = |scope: &Value| {
+            let name = scope.as_str().unwrap_or_default();
+            name.starts_with("jeton:tenants:") || name.starts_with("jeton:keys:")
+        };
+        if missing.is_some_and(|m| m.iter().any(operates)) {
+            return Some(format!(
+                "this was asked as profile {profile}, and is the operator's: --profile operator"
+            ));
+        }
+        (status == Some(401) || status == Some(403))
+            .then(|| format!("this was asked as profile {profile}; --profile NAME takes another"))
     }
 }
 
@@ -233,7 +300,9 @@ impl Failure {
         match self {
             Self::Net(error) => matches!(
                 error,
-                NetError::Exchange { .. } | NetError::TimedOut { .. } | NetError::AnswerTooLarge { .. }
+                NetError::Exchange { .. }
+                    | NetError::TimedOut { .. }
+                    | NetError::AnswerTooLarge { .. }
             ),
             Self::Local(fault) => fault.code() == Some("outcome_unknown"),
         }
@@ -250,8 +319,12 @@ impl Failure {
 /// Checks that a text is an id of a kind, for a clear error before anything is sent.
 pub(super) fn id<K: Kind>(text: &str) -> Result<String, String> {
     let read: Result<Id<K>, _> = text.parse();
-    read.map(|id| id.to_string())
-        .map_err(|_| format!("an id as {}_ and 26 letters and digits is wanted", K::PREFIX))
+    read.map(|id| id.to_string()).map_err(|_| {
+        format!(
+            "an id as {}_ and 26 letters and digits is wanted",
+            K::PREFIX
+        )
+    })
 }
 
 /// Checks that a text is the id of a user or an application.
@@ -263,18 +336,33 @@ pub(super) fn subject_id(text: &str) -> Result<String, String> {
 }
 
 impl Remote {
-    async fn by_name(&self, path: &str, names: &[&str], text: &str, what: &str) -> Result<String, Fault> {
+    async fn by_name(
+        &self,
+        path: &str,
+        names: &[&str],
+        text: &str,
+        what: &str,
+    ) -> Result<String, Fault> {
         let listed = self.whole(path).await?;
         let is = |item: &&Value| {
-            names.iter().any(|name| item.get(name).and_then(Value::as_str) == Some(text))
+            names
+                .iter()
+                .any(|name| item.get(name).and_then(Value::as_str) == Some(text))
         };
         let found = listed.items.iter().find(is);
-        let id = found.and_then(|item| item.get("id")).and_then(Value::as_str);
+        let id = found
+            .and_then(|item| item.get("id"))
+            .and_then(Value::as_str);
         id.map(str::to_owned).ok_or_else(|| {
             let all: Vec<&str> = listed
                 .items
                 .iter()
-                .filter_map(|item| names.first().and_then(|n| item.get(n)).and_then(Value::as_str))
+                .filter_map(|item| {
+                    names
+                        .first()
+                        .and_then(|n| item.get(n))
+                        .and_then(Value::as_str)
+                })
                 .take(20)
                 .collect();
             let fault = Fault::failed(format!("there is no {what} {text}"));
@@ -290,7 +378,10 @@ impl Remote {
     pub(super) async fn api(&self, text: &str) -> Result<String, Fault> {
         match text.parse::<ApiId>() {
             Ok(id) => Ok(id.to_string()),
-            Err(_) => self.by_name("/v1/apis", &["name", "audience"], text, "API").await,
+            Err(_) => {
+                self.by_name("/v1/apis", &["name", "audience"], text, "API")
+                    .await
+            }
         }
     }
 
@@ -306,7 +397,10 @@ impl Remote {
     pub(super) async fn tenant(&self, text: &str) -> Result<String, Fault> {
         match text.parse::<TenantId>() {
             Ok(id) => Ok(id.to_string()),
-            Err(_) => self.by_name("/v1/tenants", &["prefix"], text, "tenant").await,
+            Err(_) => {
+                self.by_name("/v1/tenants", &["prefix"], text, "tenant")
+                    .await
+            }
         }
     }
 }

@@ -57,7 +57,9 @@ fn ask(what: &str) -> std::io::Result<Zeroizing<String>> {
     std::io::stderr().flush()?;
     let echo = |state: &str| {
         let mut stty = Command::new("stty");
-        stty.arg(state).stdin(Stdio::inherit()).stderr(Stdio::null());
+        stty.arg(state)
+            .stdin(Stdio::inherit())
+            .stderr(Stdio::null());
         stty.status().is_ok_and(|s| s.success())
     };
     let hidden = echo("-echo");
@@ -108,7 +110,9 @@ impl SecretFile {
         }
         let mut options = OpenOptions::new();
         let options = options.write(true).create_new(true).mode(0o600);
-        let file = options.open(&draft).map_err(|e| Fault::caused(words(), &e))?;
+        let file = options
+            .open(&draft)
+            .map_err(|e| Fault::caused(words(), &e))?;
         Ok(Self {
             path: path.to_owned(),
             draft,
@@ -177,7 +181,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("s");
         fs::write(&path, "  abc \r\n").unwrap();
-        assert_eq!(read(Some(&path), "a token").ok().unwrap().expose_secret(), "abc");
+        assert_eq!(
+            read(Some(&path), "a token").ok().unwrap().expose_secret(),
+            "abc"
+        );
         fs::write(&path, "\n").unwrap();
         assert!(fault(read(Some(&path), "a token")).contains("holds no a token"));
         fs::write(&path, "x".repeat(4097)).unwrap();
@@ -189,13 +196,25 @@ mod tests {
     fn a_secret_file_is_private_and_whole() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("token");
-        SecretFile::fresh(&path).ok().unwrap().keep("one\n").unwrap();
+        SecretFile::fresh(&path)
+            .ok()
+            .unwrap()
+            .keep("one\n")
+            .unwrap();
         assert_eq!(mode_of(&fs::metadata(&path).unwrap()), 0o600);
         assert!(fault(SecretFile::fresh(&path)).contains("exists"));
-        SecretFile::replacing(&path).ok().unwrap().keep("two\n").unwrap();
+        SecretFile::replacing(&path)
+            .ok()
+            .unwrap()
+            .keep("two\n")
+            .unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "two\n");
         drop(SecretFile::replacing(&path));
-        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
+        assert_eq!(
+            fs::read_dir(dir.path()).unwrap().count(),
+            1,
+            "no draft stays"
+        );
     }
 
     #[test]

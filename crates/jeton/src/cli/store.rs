@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File, OpenOptions},
+    fs::{File, OpenOptions},
     io::{ErrorKind, Read as _},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
@@ -25,10 +25,7 @@ const STORE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(super) enum Place {
     /// Over TLS, trusting one CA file; or `http://` on loopback, without.
-    Url {
-        server: String,
-        ca: Option<PathBuf>,
-    },
+    Url { server: String, ca: Option<PathBuf> },
     /// Behind a unix socket on this machine.
     Socket(PathBuf),
 }
@@ -79,9 +76,11 @@ pub(super) fn default_path() -> Result<PathBuf, Fault> {
         let path = capability::environment_path(name).map(PathBuf::from);
         path.filter(|p| p.is_absolute())
     };
-    let config = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|h| h.join(".config")));
+    let config =
+        absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|h| h.join(".config")));
     let config = config.ok_or_else(|| {
-        Fault::failed("there is no home directory to keep credentials in").hint("name a file with --credentials")
+        Fault::failed("there is no home directory to keep credentials in")
+            .hint("name a file with --credentials")
     })?;
     Ok(config.join("jeton").join("credentials.toml"))
 }
@@ -114,7 +113,10 @@ impl Store {
         let mode = mode_of(&file.metadata().map_err(|e| Fault::caused(words(), &e))?);
         if mode & 0o077 != 0 {
             let sentence = format!("{} can be read by others (mode {mode:04o})", path.display());
-            let hint = format!("chmod 600 {0}; its tokens may be known: rotate them", path.display());
+            let hint = format!(
+                "chmod 600 {0}; its tokens may be known: rotate them",
+                path.display()
+            );
             return Err(Fault::failed(sentence).hint(hint));
         }
         let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
@@ -126,7 +128,10 @@ impl Store {
                 let before = text.get(..at.start).unwrap_or_default();
                 before.matches('\n').count() + 1
             });
-            Fault::failed(format!("{}: line {line} is not as jeton writes it", path.display()))
+            Fault::failed(format!(
+                "{}: line {line} is not as jeton writes it",
+                path.display()
+            ))
         })?;
         store.current = written.current;
         for (name, profile) in written.profiles {
@@ -137,7 +142,10 @@ impl Store {
                 },
                 (None, Some(socket)) => Place::Socket(socket),
                 (Some(_), Some(_)) | (None, None) => {
-                    let words = format!("{}: profile {name} must have either server or socket", path.display());
+                    let words = format!(
+                        "{}: profile {name} must have either server or socket",
+                        path.display()
+                    );
                     return Err(Fault::failed(words));
                 }
             };
@@ -172,7 +180,9 @@ impl Store {
     fn text(&self) -> Zeroizing<String> {
         let quoted = |text: &str| toml::Value::from(text).to_string();
         let mut text = Zeroizing::new(String::with_capacity(16 * 1024));
-        text.push_str("# Credentials of the jeton command line. Whoever reads this file can act as you.\n");
+        text.push_str(
+            "# Credentials of the jeton command line. Whoever reads this file can act as you.\n",
+        );
         if let Some(current) = &self.current {
             text.push_str(&format!("current = {}\n", quoted(current)));
         }
@@ -215,7 +225,10 @@ impl Store {
         if !self.profiles.contains_key(name) {
             return Ok(());
         }
-        let sentence = format!("there is a profile {name} already in {}", self.path.display());
+        let sentence = format!(
+            "there is a profile {name} already in {}",
+            self.path.display()
+        );
         Err(Fault::failed(sentence).hint(format!(
             "name another, or `jeton profile remove {name}` if its token is of no more use"
         )))
@@ -224,7 +237,7 @@ impl Store {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -255,7 +268,10 @@ mod tests {
         add(&path, "operator", "one").unwrap();
         add(&path, "acme", "two").unwrap();
         assert_eq!(mode_of(&fs::metadata(&path).unwrap()), 0o600);
-        assert_eq!(mode_of(&fs::metadata(path.parent().unwrap()).unwrap()), 0o700);
+        assert_eq!(
+            mode_of(&fs::metadata(path.parent().unwrap()).unwrap()),
+            0o700
+        );
         let store = Store::read(&path).ok().unwrap();
         assert_eq!(store.current.as_deref(), Some("operator"));
         let acme = store.profile("acme").ok().unwrap();
@@ -263,7 +279,10 @@ mod tests {
         assert_eq!(acme.place, profile("").place);
         let missing = store.profile("none").err().unwrap();
         assert!(format!("{missing:?}").contains("acme, operator"));
-        assert!(add(&path, "acme", "three").is_err(), "nothing is overwritten");
+        assert!(
+            add(&path, "acme", "three").is_err(),
+            "nothing is overwritten"
+        );
     }
 
     #[test]
@@ -271,10 +290,20 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("credentials.toml");
         add(&path, "acme", "two").unwrap();
-        for (mode, good) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false), (0o660, false)] {
+        for (mode, good) in [
+            (0o600, true),
+            (0o400, true),
+            (0o640, false),
+            (0o604, false),
+            (0o660, false),
+        ] {
             fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(Store::read(&path).is_ok(), good, "{mode:o}");
-            assert_eq!(add(&path, &format!("p{mode:o}"), "x").is_ok(), good, "{mode:o}");
+            assert_eq!(
+                add(&path, &format!("p{mode:o}"), "x").is_ok(),
+                good,
+                "{mode:o}"
+            );
             if good {
                 continue;
             }
@@ -287,11 +316,17 @@ mod tests {
     fn an_unreadable_store_never_shows_a_token() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("credentials.toml");
-        for text in ["[profiles.a]\nserver = \"x\"\ntoken = acme_key_abc", "[profiles.a]\nacme_key_abc = 1\ntoken = \"\""] {
+        for text in [
+            "[profiles.a]\nserver = \"x\"\ntoken = acme_key_abc",
+            "[profiles.a]\nacme_key_abc = 1\ntoken = \"\"",
+        ] {
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             let words = format!("{:?}", Store::read(&path).err().unwrap());
-            assert!(words.contains("line ") && !words.contains("acme_key"), "{words}");
+            assert!(
+                words.contains("line ") && !words.contains("acme_key"),
+                "{words}"
+            );
         }
     }
 

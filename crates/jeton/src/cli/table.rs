@@ -98,17 +98,33 @@ fn object(value: &Value) -> String {
         .iter()
         .all(|(name, _)| conditions.contains(&name.as_str()))
     {
-        let part = |(name, of): &(&String, &Value)| {
-            format!("{}: {}", name.replace('_', " "), show(of))
-        };
+        let part =
+            |(name, of): &(&String, &Value)| format!("{}: {}", name.replace('_', " "), show(of));
         return members.iter().map(part).collect::<Vec<_>>().join("\n");
     }
     plain(&value.to_string())
 }
 
+/// Grants in a line of a list: of many scopes the first two, and how many more.
+pub(super) fn brief(grants: Option<&Value>) -> String {
+    let mut grants = grants.cloned().unwrap_or_default();
+    for grant in grants.as_array_mut().into_iter().flatten() {
+        let scopes = grant.get_mut("scopes").and_then(Value::as_array_mut);
+        if let Some(scopes) = scopes.filter(|s| s.len() > 3) {
+            let more = format!("+{}", scopes.len() - 2);
+            scopes.truncate(2);
+            scopes.push(more.into());
+        }
+    }
+    show(&grants)
+}
+
 /// What may be handed on.
 pub(super) fn give(value: &Value) -> String {
-    let Some(give) = value.pointer("/give").or_else(|| value.pointer("/permit/give")) else {
+    let Some(give) = value
+        .pointer("/give")
+        .or_else(|| value.pointer("/permit/give"))
+    else {
         return String::new();
     };
     let mut parts = Vec::new();
@@ -202,10 +218,7 @@ mod tests {
             json!({"id": "usr_1", "name": "Ada"}),
             json!({"id": "usr_22"}),
         ];
-        assert_eq!(
-            list(&columns, &items),
-            "ID      NAME\nusr_1   Ada\nusr_22"
-        );
+        assert_eq!(list(&columns, &items), "ID      NAME\nusr_1   Ada\nusr_22");
         assert_eq!(thing(&columns, &items[1]), "id  usr_22");
     }
 }

@@ -40,7 +40,9 @@ pub(super) fn span(text: &str) -> Result<u64, String> {
             return Err(SPAN_RULE.to_owned());
         }
         last = *seconds;
-        let more = count.checked_mul(*seconds).and_then(|s| total.checked_add(s));
+        let more = count
+            .checked_mul(*seconds)
+            .and_then(|s| total.checked_add(s));
         total = more.ok_or("the span is too long")?;
     }
     if number.is_some() || text.is_empty() {
@@ -145,7 +147,18 @@ mod tests {
         ] {
             assert_eq!(limit(text), Ok(LimitView { count, window_s }), "{text}");
         }
-        for bad in ["", "100", "100/", "/60s", "0/60s", "1000001/s", "5/2d", "5/60", "5/0", "x/s"] {
+        for bad in [
+            "",
+            "100",
+            "100/",
+            "/60s",
+            "0/60s",
+            "1000001/s",
+            "5/2d",
+            "5/60",
+            "5/0",
+            "x/s",
+        ] {
             assert!(limit(bad).is_err(), "{bad}");
         }
     }

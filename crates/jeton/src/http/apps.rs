@@ -22,7 +22,9 @@ use crate::{
         error::Problem,
         extract::{Order, Params, PathId},
         routes::Reply,
-        users::{StandingOrder, named, page_of, set_subject_standing, standing},
+        users::{
+            StandingOrder, WordsOrder, named, page_of, set_subject_standing, set_subject_words, standing,
+        },
         view::{Instant, Named, Page, PermitView, words_bounded},
     },
     node::{start::Node, writer::Purpose},
@@ -191,7 +193,7 @@ pub async fn patch(
     let size = simple(
         &ctx,
         Purpose::Grow,
-        Words::default(),
+        Words::of(&ctx),
         move |facts, authority| {
             account::change_app(authority, id, permit, sponsor, facts.directory)
         },
@@ -207,6 +209,17 @@ pub async fn set_standing(
     order: Order<StandingOrder>,
 ) -> Result<Reply<AppView>, Problem> {
     let size = set_subject_standing(&caller, SubjectId::App(id), &order.value).await?;
+    let view = shown(&caller.doors().node, caller.tenant(), id).await?;
+    Ok(Reply::new(StatusCode::OK, view).at(size))
+}
+
+/// Replaces the words beside an application.
+pub async fn set_words(
+    caller: Caller<SubjectsWrite>,
+    PathId(id): PathId<AppId>,
+    order: Order<WordsOrder>,
+) -> Result<Reply<AppView>, Problem> {
+    let size = set_subject_words(&caller, SubjectId::App(id), order.value).await?;
     let view = shown(&caller.doors().node, caller.tenant(), id).await?;
     Ok(Reply::new(StatusCode::OK, view).at(size))
 }

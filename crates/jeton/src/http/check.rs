@@ -1,6 +1,8 @@
 //! `POST /v1/check` and its batch: the verdict on a request, asked by the API that received it. Always 200 with the verdict;
 //! another status means that the question itself was refused.
 
+mod answer;
+
 use std::{borrow::Cow, net::IpAddr};
 
 use http::Request;
@@ -12,10 +14,13 @@ use jeton_core::{
     id::{ApiId, TenantId},
     refusal::{Blame, Refusal},
     scope::ScopeSet,
+    token::digest::Digest,
 };
 use jeton_verify::check::{Denied, Now, Passed};
+use parking_lot::Mutex;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use crate::{
     app::order,
@@ -148,8 +153,13 @@ struct Asker {
 }
 
 /// Answers one question.
-pub async fn one(doors: &Doors, conn: &ConnInfo, request: Request<Incoming>) -> Answer {
-    match one_inner(doors, conn, request).await {
+pub async fn one(
+    doors: &Doors,
+    conn: &ConnInfo,
+    memo: &Memo,
+    request: Request<Incoming>,
+) -> Answer {
+    match one_inner(doors, conn, memo, request).await {
         Ok(body) => json(http::StatusCode::OK, body),
         Err(refused) => problem(refused),
     }
@@ -158,22 +168,28 @@ pub async fn one(doors: &Doors, conn: &ConnInfo, request: Request<Incoming>) -> 
 async fn one_inner(
     doors: &Doors,
     conn: &ConnInfo,
+    memo: &Memo,
     request: Request<Incoming>,
 ) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
-    let asker = admit(doors, conn, &parts)?;
+    let asker = admit(doors, conn, memo, &parts)?;
     let bytes = extract::read_body(body, extract::BODY_BYTES_MAX).await?;
     let view: CheckView<'_> = match serde_json::from_slice(&bytes) {
         Ok(view) => view,
         Err(_) => return Err(unreadable::<Shape>(&bytes)),
     };
     let directory = doors.node.verifier.directory();
-    let question = question(&directory, asker.tenant, &view, "")?;
+    let question = memo.question(&directory, asker.tenant, &view)?;
     let checked = doors.node.verifier.check(&view.token, &question, asker.now);
     tell(doors, &checked, asker.now, view.address);
-    let verdict = verdict(&directory, &question, &checked);
-    let mut out = Vec::with_capacity(384);
-    serde_json::to_writer(&mut out, &verdict).map_err(|_| Problem::of(Refusal::Internal))?;
+    let mut out = Vec::with_capacity(512);
+    match &checked {
+        Ok(passed) => answer::allowed(&mut out, &directory, &question, passed),
+        Err(_) => {
+            let verdict = verdict(&directory, &question, &checked);
+            serde_json::to_writer(&mut out, &verdict).map_err(|_| Problem::of(Refusal::Internal))?;
+        }
+    }
     Ok(out)
 }
 
@@ -191,7 +207,7 @@ async fn batch_inner(
     request: Request<Incoming>,
 ) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
-    let asker = admit(doors, conn, &parts)?;
+    let asker = admit(doors, conn, &Memo::default(), &parts)?;
     let bytes = extract::read_body(body, BATCH_BYTES_MAX).await?;
     let view: BatchView<'_> = match serde_json::from_slice(&bytes) {
         Ok(view) => view,
@@ -227,18 +243,88 @@ async fn batch_inner(
     serde_json::to_vec(&VerdictsView { results }).map_err(|_| Refusal::Internal.into())
 }
 
+/// What a connection remembers from one question to the next: never a verdict, only what would be worked out again.
+#[derive(Default)]
+pub struct Memo {
+    asker: Mutex<Option<Asked>>,
+    meant: Mutex<Option<Meant>>,
+}
+
+/// The credential that asked last, with its digest: its state and rights are judged each time.
+struct Asked {
+    text: Zeroizing<String>,
+    tenant: TenantId,
+    digest: Digest,
+}
+
+/// What the last question's names meant, in the directory of that size.
+struct Meant {
+    size: u64,
+    tenant: TenantId,
+    names: (String, Vec<String>),
+    api: ApiId,
+    needed: ScopeSet,
+}
+
+impl Memo {
+    /// The digest of this text and its tenant, if it asked last too.
+    fn asker(&self, text: &str) -> Option<(TenantId, Digest)> {
+        let asked = self.asker.lock();
+        let asked = asked.as_ref()?;
+        // A connection may be shared by several clients of a proxy: how long this takes must tell nothing.
+        let same = aws_lc_rs::constant_time::verify_slices_are_equal(
+            asked.text.as_bytes(),
+            text.as_bytes(),
+        );
+        same.ok().map(|()| (asked.tenant, asked.digest))
+    }
+
+    fn remember(&self, text: &str, tenant: TenantId, digest: Digest) {
+        let text = Zeroizing::new(text.to_owned());
+        *self.asker.lock() = Some(Asked { text, tenant, digest });
+    }
+
+    /// The question that a view asks, its names read anew only when they or the directory changed.
+    fn question<'a>(
+        &self,
+        directory: &Directory,
+        tenant: TenantId,
+        view: &'a CheckView<'_>,
+    ) -> Result<Question<'a>, Problem> {
+        let Some(scopes) = &view.scopes else { return question(directory, tenant, view, "") };
+        let mut meant = self.meant.lock();
+        if let Some(m) = meant.as_ref()
+            && m.size == directory.size()
+            && m.tenant == tenant
+            && m.names.0 == view.api
+            && m.names.1 == *scopes
+        {
+            return Ok(asking((tenant, m.api, m.needed), view));
+        }
+        let fresh = question(directory, tenant, view, "")?;
+        let names = (view.api.to_string(), scopes.iter().map(ToString::to_string).collect());
+        let (size, api, needed) = (directory.size(), fresh.api, fresh.needed);
+        *meant = Some(Meant { size, tenant, names, api, needed });
+        Ok(fresh)
+    }
+}
+
 /// Who asks must hold `jeton:check`.
-fn admit(doors: &Doors, conn: &ConnInfo, parts: &http::request::Parts) -> Result<Asker, Problem> {
-    let json = parts
-        .headers
-        .get(http::header::CONTENT_TYPE)
-        .is_some_and(|v| {
-            v.as_bytes()
-                .get(..16)
-                .is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
-        });
+fn admit(
+    doors: &Doors,
+    conn: &ConnInfo,
+    memo: &Memo,
+    parts: &http::request::Parts,
+) -> Result<Asker, Problem> {
+    let json = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| {
+        v.as_bytes().get(..16).is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
+    });
     let text = extract::credential(&parts.headers)?;
-    let tenant = caller::tenant_of(doors, &text)?;
+    let known = memo.asker(&text);
+    let tenant = match known {
+        Some((tenant, _)) => tenant,
+        None => caller::tenant_of(doors, &text)?,
+    };
     let address = extract::client_address(&conn.peer, &parts.headers, &doors.trusted);
     let question = Question {
         tenant,
@@ -250,18 +336,24 @@ fn admit(doors: &Doors, conn: &ConnInfo, parts: &http::request::Parts) -> Result
         path: Some(parts.uri.path()),
     };
     let now = doors.node.clock.now();
-    let passed = doors
-        .node
-        .verifier
-        .check(&text, &question, now)
-        .map_err(|denied| {
-            let catalogue = jeton_core::api::own_catalogue();
-            let missing = catalogue
-                .names(&denied.refused.missing)
-                .map(str::to_owned)
-                .collect();
-            Problem::denied(&denied, missing)
-        })?;
+    let verifier = &doors.node.verifier;
+    let checked = match known {
+        Some((_, digest)) => verifier.check_digest(&digest, &question, now),
+        None => verifier.check(&text, &question, now),
+    };
+    let passed = checked.map_err(|denied| {
+        *memo.asker.lock() = None;
+        let catalogue = jeton_core::api::own_catalogue();
+        let missing = catalogue.names(&denied.refused.missing).map(str::to_owned).collect();
+        Problem::denied(&denied, missing)
+    })?;
+    // Not while it is known by an older pepper alone: that digest is about to be renewed.
+    if known.is_none()
+        && passed.rehash.is_none()
+        && let Some(digest) = verifier.digest(&text)
+    {
+        memo.remember(&text, tenant, digest);
+    }
     doors.observer.used(&passed, now.time, address);
     if !json {
         return Err(Refusal::MediaTypeRefused.into());
@@ -295,7 +387,14 @@ fn question<'a>(
         Some(names) => order::scopes(directory, (tenant, api), names, &format!("{field}scopes"))?,
         None => by_route(directory, (tenant, api), view, field)?,
     };
-    Ok(Question {
+    Ok(asking((tenant, api, needed), view))
+}
+
+fn asking<'a>(
+    (tenant, api, needed): (TenantId, ApiId, ScopeSet),
+    view: &'a CheckView<'_>,
+) -> Question<'a> {
+    Question {
         tenant,
         api,
         needed,
@@ -303,7 +402,7 @@ fn question<'a>(
         address: view.address,
         method: view.method.as_deref(),
         path: view.path.as_deref(),
-    })
+    }
 }
 
 fn by_route(

@@ -16,7 +16,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use ipnet::IpNet;
-use jeton_core::refusal::Refusal;
+use jeton_core::{id::ID_TEXT_LEN, refusal::Refusal};
 use tower::ServiceExt as _;
 
 use crate::{
@@ -87,6 +87,7 @@ pub struct Door {
     doors: Arc<Doors>,
     router: Router,
     conn: Arc<ConnInfo>,
+    memo: Arc<check::Memo>,
 }
 
 impl Door {
@@ -97,6 +98,7 @@ impl Door {
             doors,
             router,
             conn,
+            memo: Arc::default(),
         }
     }
 }
@@ -110,7 +112,10 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         let (doors, conn) = (Arc::clone(&self.doors), Arc::clone(&self.conn));
         let path = request.uri().path();
         if path == "/v1/check" && request.method() == Method::POST {
-            return Box::pin(async move { Ok(check::one(&doors, &conn, request).await) });
+            return {
+                let memo = Arc::clone(&self.memo);
+                Box::pin(async move { Ok(check::one(&doors, &conn, &memo, request).await) })
+            };
         }
         if path == "/v1/check/batch" && request.method() == Method::POST {
             return Box::pin(async move { Ok(check::batch(&doors, &conn, request).await) });
@@ -132,7 +137,7 @@ async fn routed(
     let since = capability::stopwatch();
     let arrival = arrival(doors, conn, request.headers());
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let smuggled = underscored(request.headers());
+    let smuggled = extract::underscored(request.headers());
     request.extensions_mut().insert(arrival.clone());
     let response = if smuggled {
         axum::response::IntoResponse::into_response(Problem::of(Refusal::CredentialAmbiguous))
@@ -161,7 +166,7 @@ async fn routed(
     tracing::info!(
         request_id = arrival.request_id,
         method = %method,
-        path,
+        path = shown_path(&path),
         status,
         code,
         took_us = u64::try_from(since().as_micros()).unwrap_or(0),
@@ -170,21 +175,15 @@ async fn routed(
     Response::from_parts(parts, body)
 }
 
-/// A header that some proxies turn into another: `x_api_key` for `x-api-key`. Nobody sends it in good faith.
-fn underscored(headers: &HeaderMap) -> bool {
-    headers.keys().any(|name| {
-        let name = name.as_str();
-        name.contains('_')
-            && matches!(
-                name.replace('_', "-").as_str(),
-                "x-api-key"
-                    | "x-forwarded-for"
-                    | "x-forwarded-uri"
-                    | "x-forwarded-method"
-                    | "x-forwarded-host"
-                    | "jeton-subject"
-            )
-    })
+/// A path as the log may show it: ids and short plain words; a secret that somebody put there is left out.
+fn shown_path(path: &str) -> String {
+    let plain = |segment: &str| {
+        let word = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-_.".contains(&b);
+        let id = segment.len() == ID_TEXT_LEN && segment.as_bytes().get(3) == Some(&b'_');
+        segment.bytes().all(word) && (id || segment.len() <= 24)
+    };
+    let segments = path.split('/').map(|s| if plain(s) { s } else { "…" });
+    segments.collect::<Vec<_>>().join("/")
 }
 
 /// Headers that every answer carries.

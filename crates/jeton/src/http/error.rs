@@ -84,6 +84,7 @@ pub struct ProblemView {
     pub detail: Option<String>,
     /// The scopes that are missing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(default)]
     pub missing: Vec<String>,
     /// Since when, or from when on.
     #[serde(skip_serializing_if = "Option::is_none")]

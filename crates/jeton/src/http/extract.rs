@@ -1,6 +1,6 @@
 //! Reading requests: credentials, addresses, bodies. Strict, bounded, and clear about what is wrong.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, future::Future as _, net::IpAddr, task::Poll};
 
 use axum::{
     extract::{FromRequest, FromRequestParts, Request},
@@ -86,7 +86,8 @@ pub fn client_address(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Op
         let Ok(ip) = hop.parse::<IpAddr>() else {
             return at;
         };
-        at = Some(ip.to_canonical());
+        let ip = ip.to_canonical();
+        at = Some(ip);
         if !trusts(&ip) {
             break;
         }
@@ -105,6 +106,17 @@ pub fn is_proxy(peer: &Peer, trusted: &[IpNet]) -> bool {
     }
 }
 
+/// Whether a header is there that some servers turn into another: `x_api_key` for `x-api-key`. Nobody sends it in good faith.
+#[must_use]
+pub fn underscored(headers: &HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        let meant = name.replace('_', "-");
+        let ours = ["x-api-key", "x-forwarded-", "jeton-"];
+        name.contains('_') && ours.iter().any(|start| meant.starts_with(start))
+    })
+}
+
 /// Reads a whole body within its bounds of size and time.
 ///
 /// # Errors
@@ -114,7 +126,13 @@ where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn core::error::Error + Send + Sync>>,
 {
-    let read = tokio::time::timeout(BODY_TIME_MAX, Limited::new(body, most).collect()).await;
+    let mut read = std::pin::pin!(Limited::new(body, most).collect());
+    // Nearly always all of it is here already, and no timer is needed.
+    let first = std::future::poll_fn(|cx| Poll::Ready(read.as_mut().poll(cx))).await;
+    let read = match first {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::time::timeout(BODY_TIME_MAX, read).await,
+    };
     match read {
         Err(_) => Err(Refusal::BodyInvalid),
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -138,7 +156,7 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Blame> {
     }
     let mut from = serde_json::Deserializer::from_slice(bytes);
     let value = serde_path_to_error::deserialize(&mut from).map_err(|error| {
-        let path = error.path().to_string();
+        let path = shown_path(&error.path().to_string());
         let inner = error.into_inner();
         match inner.classify() {
             serde_json::error::Category::Data => {
@@ -163,9 +181,38 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Blame> {
     Ok(value)
 }
 
+/// The longest unknown name that an error repeats: shorter than any secret, which may stand in the wrong place.
+const NAME_SHOWN_MAX: usize = 24;
+
+/// The way to a field, up to the first name that is too long to be one of ours: what is not known stands there too.
+fn shown_path(path: &str) -> String {
+    let steps = path
+        .split('.')
+        .take_while(|step| step.len() <= NAME_SHOWN_MAX);
+    let shown = steps.collect::<Vec<_>>().join(".");
+    if shown.is_empty() {
+        ".".to_owned()
+    } else {
+        shown
+    }
+}
+
+/// The words on an unknown field, without its name if that is too long to be a slip.
+fn name_withheld(text: String) -> String {
+    let Some(rest) = text.strip_prefix("unknown field `") else {
+        return text;
+    };
+    let ends = ["`, expected ", "`, there are no fields"];
+    match ends.iter().filter_map(|end| rest.find(end)).min() {
+        Some(at) if at <= NAME_SHOWN_MAX => text,
+        Some(at) => format!("unknown field{}", rest.get(at + 1..).unwrap_or_default()),
+        None => "unknown field".to_owned(),
+    }
+}
+
 /// The error's words without what was read: a value may be a secret.
 fn plain(error: &serde_json::Error) -> String {
-    let text = error.to_string();
+    let text = name_withheld(error.to_string());
     let safe = [
         "missing field",
         "unknown field",
@@ -187,7 +234,9 @@ fn plain(error: &serde_json::Error) -> String {
 
 /// The field in "missing field `x`" and "unknown field `x`".
 fn named_field(rule: &str) -> Option<String> {
-    let (_, rest) = rule.split_once('`')?;
+    let rest = rule
+        .strip_prefix("missing field `")
+        .or_else(|| rule.strip_prefix("unknown field `"))?;
     rest.split_once('`').map(|(name, _)| name.to_owned())
 }
 
@@ -253,6 +302,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
         read.map(|q| Self(q.0)).map_err(|error| {
             let text =
                 core::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
+            let text = name_withheld(text);
             let field = named_field(&text);
             let known = text.starts_with("unknown field") || text.starts_with("missing field");
             let rule = if known {
@@ -355,6 +405,27 @@ mod tests {
         assert!(!format!("{blame:?}").contains("acme_key"));
         let blame = read_json::<Thing>(br#"{"count": 1, "x": 2}"#).unwrap_err();
         assert_eq!(blame.field.as_deref(), Some("x"));
+        #[derive(serde::Deserialize, Debug)]
+        #[expect(dead_code, reason = "only read")]
+        struct Outer {
+            inner: Vec<Thing>,
+        }
+        let secret = "acme_key_0123456789abcdefghijABCDEFGHIJ123456";
+        for body in [
+            format!(r#"{{"{secret}": 1}}"#),
+            format!(r#"{{"count": "{secret}"}}"#),
+            format!(r#"{{"count": 1, "{secret}": 1}}"#),
+            format!(r#"{{"count": "expected {secret}"}}"#),
+            format!(r#"{{"count": 1}} {secret}"#),
+            format!(r#"["{secret}"]"#),
+            secret.to_owned(),
+        ] {
+            let told = format!("{:?}", read_json::<Thing>(body.as_bytes()).unwrap_err());
+            assert!(!told.contains("012345"), "{body}: {told}");
+            let nested = format!(r#"{{"inner": [{body}]}}"#);
+            let told = format!("{:?}", read_json::<Outer>(nested.as_bytes()).unwrap_err());
+            assert!(!told.contains("012345"), "{nested}: {told}");
+        }
         let blame = read_json::<Thing>(br"{}").unwrap_err();
         assert_eq!(blame.field.as_deref(), Some("count"));
         assert_eq!(

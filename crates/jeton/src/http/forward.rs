@@ -43,11 +43,14 @@ pub fn answer(doors: &Doors, conn: &ConnInfo, request: &Request<Incoming>) -> An
         Dialect::Plain
     };
     let directory = doors.node.verifier.directory();
-    let decided = if extract::is_proxy(&conn.peer, &doors.trusted) {
-        decide(doors, conn, request.headers(), &directory)
-    } else {
+    let decided = if !extract::is_proxy(&conn.peer, &doors.trusted) {
         // Whoever is not a proxy of ours learns nothing here.
         Err((Refusal::RouteUnknown.into(), Vec::new()))
+    } else if extract::underscored(request.headers()) {
+        // The proxy passes it on, and what is behind may read it as one of ours.
+        Err((Refusal::RouteUnknown.into(), Vec::new()))
+    } else {
+        decide(doors, conn, request.headers(), &directory)
     };
     doors.metrics.check(
         decided
@@ -117,7 +120,7 @@ fn decide<'a>(
     let host = host.to_ascii_lowercase();
     let method = one("x-forwarded-method")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
     let uri = one("x-forwarded-uri")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
-    let path = uri.split(['?', '#']).next().unwrap_or_default();
+    let path = uri.split('?').next().unwrap_or_default();
     let api = directory
         .api_of_host(&host)
         .ok_or_else(|| no(Refusal::RouteUnknown))?;
@@ -129,7 +132,7 @@ fn decide<'a>(
         api: api.id,
         needed,
         resource: Some(path),
-        address: address.or_else(|| last_hop(headers)),
+        address,
         method: Some(method),
         path: Some(path),
     };
@@ -151,26 +154,29 @@ fn decide<'a>(
     Ok((passed, question))
 }
 
-/// A path that means one thing to every reader: no encoded separators, no dots, no backslash.
+/// A path that means one thing to every reader: each byte is written in one way only, and nothing that some servers drop,
+/// decode or fold before they look (`;x`, `//`, `..`, `%2f`, `%61`, `%2561`, `\\`).
 fn plain_path(path: &str) -> bool {
-    let lower = path.to_ascii_lowercase();
+    let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'\\' | b';' | b'#' | b'%');
+    let mut pieces = path.split('%');
     path.starts_with('/')
-        && !["%2f", "%5c", "%2e", "%00", "\\", "//", "/./", "/../"]
-            .iter()
-            .any(|s| lower.contains(s))
-        && !lower.ends_with("/.")
-        && !lower.ends_with("/..")
+        && !path.contains("//")
+        && path.split('/').all(|s| !matches!(s, "." | ".."))
+        && pieces.next().is_some_and(|first| first.bytes().all(plain))
+        && pieces.all(|piece| {
+            let escaped = piece.split_at_checked(2);
+            escaped.is_some_and(|(hex, rest)| plain_escape(hex) && rest.bytes().all(plain))
+        })
 }
 
-/// On the unix socket the proxy's word is all there is: the address that it appended last.
-fn last_hop(headers: &HeaderMap) -> Option<core::net::IpAddr> {
-    let last = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .next_back()?
-        .to_str()
-        .ok()?;
-    last.rsplit(',').next()?.trim().parse().ok()
+/// Two digits in upper case, for a byte that may stand in a path in no other way, and that divides nothing.
+fn plain_escape(hex: &str) -> bool {
+    let byte = data_encoding::HEXUPPER.decode(hex.as_bytes());
+    let byte = byte.ok().and_then(|b| b.first().copied());
+    byte.is_some_and(|b| {
+        let unreserved = b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~');
+        !unreserved && !b.is_ascii_control() && !matches!(b, b'/' | b'\\' | b';' | b'%')
+    })
 }
 
 /// Every identity header, empty where there is nothing to say: what a client sent never passes.
@@ -215,5 +221,64 @@ fn limits(headers: &mut HeaderMap, limit: Limit, remaining: u32, refused: &Refus
     }
     if refused.retry_us > 0 {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(retry_s.max(1)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_with_two_readings_are_refused() {
+        for good in [
+            "/",
+            "/documents",
+            "/documents/",
+            "/documents/7",
+            "/a.b/.well-known/x..y",
+            "/caf%C3%A9/a%20b",
+            "/a:b@c,d=e&f'(g)!*~",
+        ] {
+            assert!(plain_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "documents",
+            "*",
+            "//",
+            "/a//b",
+            "/.",
+            "/..",
+            "/a/./b",
+            "/a/../b",
+            "/a/..",
+            "/a\\b",
+            "/a;x=1",
+            "/..;/b",
+            "/a#b",
+            "/a b",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/a%",
+            "/%é",
+            "/%2e%2e/a",
+            "/%2E",
+            "/a%2Fb",
+            "/a%2fb",
+            "/a%5Cb",
+            "/a%00",
+            "/a%0A",
+            "/a%7F",
+            "/a%3Bx",
+            "/%61dmin",
+            "/%5F",
+            "/%7E",
+            "/a%252Fb",
+            "/caf%c3%a9",
+            "/é",
+        ] {
+            assert!(!plain_path(bad), "{bad}");
+        }
     }
 }

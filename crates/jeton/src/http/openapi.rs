@@ -115,17 +115,17 @@ fn parameters(operation: &Operation, generator: &mut schemars::SchemaGenerator) 
         }));
     }
     let query = operation.query.map(|q| q(generator).to_value());
-    let fields = query.as_ref().and_then(|q| resolve(q, generator));
+    let fields = query.as_ref().and_then(|q| take(q, generator));
     for (name, schema) in fields.into_iter().flatten() {
         out.push(json!({ "name": name, "in": "query", "required": false, "schema": schema }));
     }
     out
 }
 
-/// The properties of a query's schema, through its reference.
-fn resolve(schema: &Value, generator: &schemars::SchemaGenerator) -> Option<Map<String, Value>> {
+/// The properties of a query's schema, which is not kept: no body has its shape.
+fn take(schema: &Value, generator: &mut schemars::SchemaGenerator) -> Option<Map<String, Value>> {
     let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?;
-    let definition = generator.definitions().get(name)?;
+    let definition = generator.definitions_mut().remove(name)?;
     definition.get("properties")?.as_object().cloned()
 }
 

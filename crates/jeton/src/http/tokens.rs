@@ -279,9 +279,12 @@ fn lifetime(
     }
 }
 
-/// Whole answers of the last ten minutes that carried a secret, by request key: for whoever lost one.
+/// Whole answers of the last ten minutes that carried a secret, by request key and credential: for whoever lost one. Another
+/// credential of the same subject may be able to do less, and is not shown what this one made.
 #[derive(Default)]
-pub struct Replays(Mutex<HashMap<[u8; 16], (Time, Zeroizing<String>)>>);
+pub struct Replays(Mutex<HashMap<AskedBy, (Time, Zeroizing<String>)>>);
+
+type AskedBy = ([u8; 16], TokenId);
 
 /// How long a whole answer can be had again.
 const REPLAY_FOR: Span = Span::seconds(600);
@@ -297,7 +300,7 @@ impl Replays {
         }
         if kept.len() < REPLAYS_MAX {
             kept.insert(
-                request.key,
+                (request.key, ctx.token),
                 (now.after(REPLAY_FOR), Zeroizing::new(secret.to_owned())),
             );
         }
@@ -306,7 +309,7 @@ impl Replays {
     fn again(&self, ctx: &Ctx, now: Time) -> Option<String> {
         let request = ctx.request?;
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.get(&request.key)
+        kept.get(&(request.key, ctx.token))
             .filter(|(until, _)| now < *until)
             .map(|(_, s)| s.to_string())
     }

@@ -238,7 +238,7 @@ pub async fn set_roles(
     let size = simple(
         &ctx,
         Purpose::Grow,
-        Words::default(),
+        Words::of(&ctx),
         move |facts, authority| account::set_roles(authority, id, roles, facts.directory),
     );
     let size = size.await?;
@@ -288,7 +288,7 @@ pub async fn set_subject_standing(
     } else {
         Purpose::Reduce
     };
-    let size = simple(&ctx, purpose, Words::default(), move |facts, authority| {
+    let size = simple(&ctx, purpose, Words::of(&ctx), move |facts, authority| {
         account::set_standing(authority, id, after, facts.directory)
     });
     Ok(size.await?)
@@ -301,6 +301,50 @@ pub async fn set_standing(
     order: Order<StandingOrder>,
 ) -> Result<Reply<UserView>, Problem> {
     let size = set_subject_standing(&caller, SubjectId::User(id), &order.value).await?;
+    let view = shown(&caller.doors().node, caller.tenant(), id).await?;
+    Ok(Reply::new(StatusCode::OK, view).at(size))
+}
+
+/// Words beside a subject.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WordsOrder {
+    /// What it is called.
+    #[serde(default)]
+    #[schemars(length(max = 200))]
+    pub name: Option<String>,
+    /// What is noted of it: an object.
+    #[serde(default)]
+    #[schemars(with = "Option<HashMap<String, serde_json::Value>>")]
+    pub metadata: Option<serde_json::Value>,
+}
+
+/// Replaces the words beside a subject: only their hash goes into the ledger.
+///
+/// # Errors
+/// The rule's problem.
+pub async fn set_subject_words(
+    caller: &Caller<SubjectsWrite>,
+    id: SubjectId,
+    order: WordsOrder,
+) -> Result<u64, Problem> {
+    words_bounded(order.name.as_deref(), order.metadata.as_ref())?;
+    let ctx = caller.ctx();
+    let WordsOrder { name, metadata } = order;
+    let words = Words { name, metadata, ..Words::of(&ctx) };
+    let size = simple(&ctx, Purpose::Grow, words, move |facts, authority| {
+        account::rename(authority, id, facts.directory)
+    });
+    Ok(size.await?)
+}
+
+/// Replaces the words beside a user.
+pub async fn set_words(
+    caller: Caller<SubjectsWrite>,
+    PathId(id): PathId<UserId>,
+    order: Order<WordsOrder>,
+) -> Result<Reply<UserView>, Problem> {
+    let size = set_subject_words(&caller, SubjectId::User(id), order.value).await?;
     let view = shown(&caller.doors().node, caller.tenant(), id).await?;
     Ok(Reply::new(StatusCode::OK, view).at(size))
 }

@@ -520,6 +520,14 @@ impl State {
             Err(error) => fatal(&error),
         }
         self.signed = size;
+        // Outside the database: a backup put back over it is older than this, and will not start. Losing the file with the
+        // power only makes it older.
+        let fresh = self.bench.high_water.with_extension("new");
+        let kept = std::fs::write(&fresh, format!("{size}\n"))
+            .and_then(|()| std::fs::rename(&fresh, &self.bench.high_water));
+        if let Err(error) = kept {
+            tracing::warn!(%error, "the high-water mark was not kept");
+        }
         self.bench.checkpoint.store(Some(Arc::new(note)));
         if let Err(error) = self.keep_high_water(size) {
             tracing::warn!(%error, "the highest size served was not noted beside the database");
