@@ -100,7 +100,9 @@ pub(crate) fn install() -> Installed {
         missing.push(SCHEMATHESIS);
     }
     if let Some(why) = no_mounts() {
-        println!("missing: {MOUNTS}: {why} (the gates of power cuts and full disks will be skipped)");
+        println!(
+            "missing: {MOUNTS}: {why} (the gates of power cuts and full disks will be skipped)"
+        );
         missing.push(MOUNTS);
     }
     if missing.is_empty() {

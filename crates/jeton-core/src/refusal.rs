@@ -100,10 +100,8 @@ impl Refusal {
     #[must_use]
     pub const fn outward(self) -> Self {
         match self.fault() {
-            Fault::Unknown => match self {
-                Self::SetupSpent => Self::SetupSpent,
-                _ => Self::TokenUnknown,
-            },
+            Fault::Unknown if matches!(self, Self::SetupSpent) => Self::SetupSpent,
+            Fault::Unknown => Self::TokenUnknown,
             Fault::Holder | Fault::Caller | Fault::Server => self,
         }
     }

@@ -100,7 +100,8 @@ impl ScopeSet {
         self.0.iter().zip(0u8..).flat_map(|(word, at)| {
             let mut left = *word;
             core::iter::from_fn(move || {
-                let bit = u8::try_from(left.checked_ilog2().map(|_| left.trailing_zeros())?).ok()?;
+                let bit =
+                    u8::try_from(left.checked_ilog2().map(|_| left.trailing_zeros())?).ok()?;
                 left &= left - 1;
                 Some(at * 64 + bit)
             })

@@ -20,7 +20,11 @@ struct Replayed {
 }
 
 impl Replayed {
-    fn of(directory: Directory, tokens: BTreeMap<TokenId, TokenRecord>, stored: &[Vec<u8>]) -> Self {
+    fn of(
+        directory: Directory,
+        tokens: BTreeMap<TokenId, TokenRecord>,
+        stored: &[Vec<u8>],
+    ) -> Self {
         let mut state = Self { directory, tokens };
         for bytes in stored {
             let record: Record = minicbor::decode(bytes).unwrap();

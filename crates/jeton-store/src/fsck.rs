@@ -143,6 +143,10 @@ fn check(
 }
 
 impl Fsck<'_> {
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "rows are named by numbers, texts and ids alike"
+    )]
     fn find(&mut self, table: &'static str, row: impl ToString, what: impl Into<String>) {
         if self.report.findings.len() < FINDINGS_MAX {
             self.report.findings.push(Finding {

@@ -89,14 +89,23 @@ impl Engine for SqliteEngine {
     fn make_foreign(&self, way: usize) -> bool {
         drop(std::fs::remove_file(&self.path));
         match way {
-            0 => std::fs::write(&self.path, "these are somebody's notes, and no database\n".repeat(99))
-                .unwrap(),
+            0 => std::fs::write(
+                &self.path,
+                "these are somebody's notes, and no database\n".repeat(99),
+            )
+            .unwrap(),
             1 => self
                 .raw()
                 .execute_batch("PRAGMA user_version = 1; CREATE TABLE notes (text)")
                 .unwrap(),
-            2 => self.raw().execute_batch("CREATE TABLE notes (text)").unwrap(),
-            3 => self.raw().execute_batch("PRAGMA application_id = 7").unwrap(),
+            2 => self
+                .raw()
+                .execute_batch("CREATE TABLE notes (text)")
+                .unwrap(),
+            3 => self
+                .raw()
+                .execute_batch("PRAGMA application_id = 7")
+                .unwrap(),
             _ => return false,
         }
         true
@@ -144,7 +153,9 @@ fn contents(reader: &mut dyn Reader) -> Contents {
         .unwrap();
     reader.rows(&mut |row| rows.push(row.unwrap())).unwrap();
     reader.trails(&mut |row| trails.push(row)).unwrap();
-    reader.tiles(&mut |level, n| tiles.push((level, n))).unwrap();
+    reader
+        .tiles(&mut |level, n| tiles.push((level, n)))
+        .unwrap();
     let head = reader.head().unwrap();
     Contents {
         head,
@@ -181,6 +192,8 @@ fn wide_batch(world: &mut World) -> Taken {
             world.revoke(token);
         }
     }
+    // One row of the projection that is new, one that changes.
+    world.role("writer");
     let about = *world.user.bytes();
     let renamed = jeton_core::event::Event::Renamed { about };
     world.event_with(world.tenant, renamed, Some("{}"));
@@ -414,6 +427,7 @@ fn bare(index: u64) -> (Entry, Row) {
         index,
         tenant: TenantId::from_bytes([1; 16]),
         about: [2; 16],
+        first: true,
         leaf,
         salt: [3; 32],
         record: vec![4],

@@ -298,7 +298,13 @@ impl Verifier {
     pub fn digest(&self, text: &str) -> Option<Digest> {
         let token = TokenText::parse(text).ok()?;
         let peppers = self.peppers.load();
-        Some(peppers.get(&token.prefix().as_u64())?.current.1.digest(&token))
+        Some(
+            peppers
+                .get(&token.prefix().as_u64())?
+                .current
+                .1
+                .digest(&token),
+        )
     }
 
     /// Checks a request whose token's digest is known: everything but the hashing is done anew.
@@ -311,9 +317,15 @@ impl Verifier {
         question: &Question<'_>,
         now: Now,
     ) -> Result<Passed, Denied> {
-        let index = self.index.read().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let index = self
+            .index
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let directory = self.directory.load();
-        let view = View { index: &index, directory: &directory };
+        let view = View {
+            index: &index,
+            directory: &directory,
+        };
         let position = index.find(digest).ok_or(Refusal::TokenUnknown)?;
         view.decide(position, question, now)
     }
@@ -409,7 +421,7 @@ impl View<'_> {
                 lost
             }
         })?;
-        let limit = self.meter(slot, terms, now).map_err(|retry_us| Denied {
+        let limit = meter(slot, terms, now).map_err(|retry_us| Denied {
             limit: terms.limit,
             ..denied(Refused {
                 retry_us,
@@ -428,15 +440,16 @@ impl View<'_> {
             rehash: None,
         })
     }
+}
 
-    fn meter(&self, slot: &Slot, terms: &Terms, now: Now) -> Result<Option<(Limit, u32)>, u64> {
-        let Some(limit) = terms.limit else {
-            return Ok(None);
-        };
-        match slot.meter(limit, now.meter_us) {
-            Metered::Within { remaining, .. } => Ok(Some((limit, remaining))),
-            Metered::Beyond { retry_us } => Err(retry_us),
-        }
+/// Meters one use: the limit and what is left of it, or how long to wait.
+fn meter(slot: &Slot, terms: &Terms, now: Now) -> Result<Option<(Limit, u32)>, u64> {
+    let Some(limit) = terms.limit else {
+        return Ok(None);
+    };
+    match slot.meter(limit, now.meter_us) {
+        Metered::Within { remaining, .. } => Ok(Some((limit, remaining))),
+        Metered::Beyond { retry_us } => Err(retry_us),
     }
 }
 

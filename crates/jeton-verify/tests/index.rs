@@ -128,8 +128,11 @@ fn agrees(index: &Index, model: &Model, directory: &Directory, world: &World) {
 fn chains(index: &Index, model: &Model, directory: &Directory, world: &World) {
     for subject in directory.subjects_after(world.tenant, None) {
         let slot = directory.subject_slot(subject.id).unwrap();
-        let mut expected: Vec<&TokenRecord> =
-            model.tokens.values().filter(|t| t.subject == subject.id).collect();
+        let mut expected: Vec<&TokenRecord> = model
+            .tokens
+            .values()
+            .filter(|t| t.subject == subject.id)
+            .collect();
         expected.sort_by_key(|t| core::cmp::Reverse(t.issued));
         let expected: Vec<TokenId> = expected.iter().map(|t| t.id).collect();
         assert_eq!(index.of_owner(slot).collect::<Vec<_>>(), expected);

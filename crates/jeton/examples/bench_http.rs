@@ -88,7 +88,11 @@ fn main() {
 
 fn runtime(threads: usize) -> tokio::runtime::Runtime {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    builder.worker_threads(threads).enable_all().build().expect("a runtime")
+    builder
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 fn config(dir: &Path) -> Config {
@@ -106,9 +110,17 @@ fn config(dir: &Path) -> Config {
 fn serve_jeton(dir: &Path) {
     pin(0);
     runtime(1).block_on(async {
-        let running = serve::start(&config(dir), Durability::Full).await.expect("a start");
-        println!("{} {}", running.address, running.plain_address.expect("plain"));
-        tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await.unwrap();
+        let running = serve::start(&config(dir), Durability::Full)
+            .await
+            .expect("a start");
+        println!(
+            "{} {}",
+            running.address,
+            running.plain_address.expect("plain")
+        );
+        tokio::task::spawn_blocking(|| std::io::stdin().lines().count())
+            .await
+            .unwrap();
         std::process::exit(0);
     });
 }
@@ -124,14 +136,20 @@ fn serve_bare(bytes: usize, tls: &Path) {
     runtime(1).block_on(async {
         let plain = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let secure = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        println!("{} {}", secure.local_addr().unwrap(), plain.local_addr().unwrap());
+        println!(
+            "{} {}",
+            secure.local_addr().unwrap(),
+            plain.local_addr().unwrap()
+        );
         let other = body.clone();
         tokio::spawn(async move {
             loop {
                 let (stream, _) = secure.accept().await.unwrap();
                 stream.set_nodelay(true).unwrap();
                 let (acceptor, body) = (acceptor.clone(), other.clone());
-                tokio::spawn(async move { bare(acceptor.accept(stream).await.unwrap(), body).await });
+                tokio::spawn(
+                    async move { bare(acceptor.accept(stream).await.unwrap(), body).await },
+                );
             }
         });
         tokio::spawn(async move {
@@ -141,26 +159,33 @@ fn serve_bare(bytes: usize, tls: &Path) {
                 tokio::spawn(bare(stream, body.clone()));
             }
         });
-        tokio::task::spawn_blocking(|| std::io::stdin().lines().count()).await.unwrap();
+        tokio::task::spawn_blocking(|| std::io::stdin().lines().count())
+            .await
+            .unwrap();
         std::process::exit(0);
     });
 }
 
 async fn bare<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, body: Bytes) {
-    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
-        let body = body.clone();
-        async move {
-            request.into_body().collect().await?;
-            let answer = http::Response::builder()
-                .header("content-type", "application/json")
-                .header("cache-control", "no-store")
-                .body(Full::new(body))
-                .unwrap();
-            Ok::<_, hyper::Error>(answer)
-        }
-    });
+    let service =
+        hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+            let body = body.clone();
+            async move {
+                request.into_body().collect().await?;
+                let answer = http::Response::builder()
+                    .header("content-type", "application/json")
+                    .header("cache-control", "no-store")
+                    .body(Full::new(body))
+                    .unwrap();
+                Ok::<_, hyper::Error>(answer)
+            }
+        });
     let io = hyper_util::rt::TokioIo::new(stream);
-    drop(hyper::server::conn::http1::Builder::new().serve_connection(io, service).await);
+    drop(
+        hyper::server::conn::http1::Builder::new()
+            .serve_connection(io, service)
+            .await,
+    );
 }
 
 struct Server {
@@ -178,10 +203,18 @@ impl Server {
             .spawn()
             .expect("a child");
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
-        let mut parts = line.split_whitespace().map(|a| a.parse().expect("an address"));
+        BufReader::new(child.stdout.as_mut().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let mut parts = line
+            .split_whitespace()
+            .map(|a| a.parse().expect("an address"));
         let (secure, plain) = (parts.next().unwrap(), parts.next().unwrap());
-        Self { child, secure, plain }
+        Self {
+            child,
+            secure,
+            plain,
+        }
     }
 }
 
@@ -201,7 +234,9 @@ struct Place {
 
 async fn prepare(tokens: usize) -> Place {
     let dir = tempfile::tempdir().unwrap();
-    let running = serve::start(&config(dir.path()), Durability::Full).await.unwrap();
+    let running = serve::start(&config(dir.path()), Durability::Full)
+        .await
+        .unwrap();
     let (node, ctx) = founded(&running).await;
     let call = |path: &'static str, token: String, body: Value| {
         let client = Client::https(
@@ -213,7 +248,12 @@ async fn prepare(tokens: usize) -> Place {
             let mut headers = http::HeaderMap::new();
             headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
             headers.insert("content-type", "application/json".parse().unwrap());
-            let sent = client.send(http::Method::POST, path, headers, Bytes::from(body.to_string()));
+            let sent = client.send(
+                http::Method::POST,
+                path,
+                headers,
+                Bytes::from(body.to_string()),
+            );
             let (status, _, body) = sent.await.unwrap();
             assert!(status.is_success(), "{path} {status} {body:?}");
             serde_json::from_slice::<Value>(&body).unwrap()
@@ -224,16 +264,33 @@ async fn prepare(tokens: usize) -> Place {
     let api = json!({"name": "docs", "audience": "urn:docs", "scopes": scopes});
     call("/v1/apis", admin.clone(), api).await;
     let grants = json!([{"api": "docs", "scopes": ["docs:read"]}]);
-    call("/v1/roles", admin.clone(), json!({"name": "reader", "permit": {"grants": grants}})).await;
+    call(
+        "/v1/roles",
+        admin.clone(),
+        json!({"name": "reader", "permit": {"grants": grants}}),
+    )
+    .await;
     let user = call("/v1/users", admin.clone(), json!({"roles": ["reader"]})).await;
     let user: SubjectId = SubjectId::parse(user["id"].as_str().unwrap()).unwrap();
     let may = json!({"grants": [{"api": "jeton", "scopes": ["jeton:check"]}]});
-    let app = call("/v1/apps", admin.clone(), json!({"sponsor": user.to_string(), "permit": may})).await;
+    let app = call(
+        "/v1/apps",
+        admin.clone(),
+        json!({"sponsor": user.to_string(), "permit": may}),
+    )
+    .await;
     let order = json!({"class": "svc", "subject": app["id"], "grants": may["grants"]});
-    let checker = call("/v1/tokens", admin, order).await["secret"].as_str().unwrap().to_owned();
+    let checker = call("/v1/tokens", admin, order).await["secret"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let texts = issue_many(&node, &ctx.0, user, tokens).await;
     running.stop().await;
-    Place { dir, checker, texts }
+    Place {
+        dir,
+        checker,
+        texts,
+    }
 }
 
 async fn founded(running: &serve::Running) -> (Arc<Node>, (Ctx, String)) {
@@ -248,7 +305,9 @@ async fn founded(running: &serve::Running) -> (Arc<Node>, (Ctx, String)) {
         request: None,
     };
     let prefix = Prefix::parse(b"acme").unwrap();
-    let admin = found::tenant(&ctx(&operator), prefix, Words::default()).await.unwrap();
+    let admin = found::tenant(&ctx(&operator), prefix, Words::default())
+        .await
+        .unwrap();
     let secret = admin.secret.expose_secret().to_owned();
     let ctx = ctx(&admin);
     (node, (ctx, secret))
@@ -324,13 +383,26 @@ async fn exchange(stream: &mut Box<dyn Stream>, request: &[u8], buffer: &mut Vec
     loop {
         let mut some = [0; 4096];
         let n = stream.read(&mut some).await.unwrap();
-        assert!(n > 0, "the server closed: {}", String::from_utf8_lossy(buffer));
+        assert!(
+            n > 0,
+            "the server closed: {}",
+            String::from_utf8_lossy(buffer)
+        );
         buffer.extend_from_slice(&some[..n]);
-        let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else { continue };
+        let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") else {
+            continue;
+        };
         let head = std::str::from_utf8(&buffer[..end]).unwrap();
-        assert!(head.starts_with("HTTP/1.1 20"), "{}", String::from_utf8_lossy(buffer));
+        assert!(
+            head.starts_with("HTTP/1.1 20"),
+            "{}",
+            String::from_utf8_lossy(buffer)
+        );
         let lower = head.to_ascii_lowercase();
-        let length = lower.split("content-length: ").nth(1).and_then(|r| r.split("\r\n").next());
+        let length = lower
+            .split("content-length: ")
+            .nth(1)
+            .and_then(|r| r.split("\r\n").next());
         let length: usize = length.map_or(0, |l| l.trim().parse().unwrap());
         if buffer.len() >= end + 4 + length {
             return length;
@@ -351,7 +423,11 @@ impl Drive {
         for _ in 0..CONNECTIONS {
             streams.push(via.connect().await);
         }
-        Self { streams, requests: Arc::clone(requests), next: 0 }
+        Self {
+            streams,
+            requests: Arc::clone(requests),
+            next: 0,
+        }
     }
 
     /// Each request once: what only the first use of a token costs is not what is measured.
@@ -405,14 +481,19 @@ fn check(quick: bool) {
     let place = runtime(2).block_on(prepare(tokens));
     eprintln!("prepared {} tokens", place.texts.len());
     pin(1);
-    let local = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let local = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let set = tokio::task::LocalSet::new();
     let out = set.block_on(&local, compare(&place, quick));
     println!("{out}");
 }
 
 fn request(checker: &str, text: &str) -> Vec<u8> {
-    let body = json!({"token": text, "api": "docs", "scopes": ["docs:read"], "address": "192.0.2.7"}).to_string();
+    let body =
+        json!({"token": text, "api": "docs", "scopes": ["docs:read"], "address": "192.0.2.7"})
+            .to_string();
     format!(
         "POST /v1/check HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {checker}\r\ncontent-type: \
          application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -424,8 +505,13 @@ fn request(checker: &str, text: &str) -> Vec<u8> {
 async fn compare(place: &Place, quick: bool) -> Value {
     let data = place.dir.path().join("data");
     let jeton = Server::spawn(&["serve-jeton", place.dir.path().to_str().unwrap()]);
-    let requests: Arc<Vec<Vec<u8>>> =
-        Arc::new(place.texts.iter().map(|t| request(&place.checker, t)).collect());
+    let requests: Arc<Vec<Vec<u8>>> = Arc::new(
+        place
+            .texts
+            .iter()
+            .map(|t| request(&place.checker, t))
+            .collect(),
+    );
     let ca = data.join("tls/ca.pem");
     let mut config = client_config(Roots::File(&ca)).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -477,7 +563,11 @@ fn load(tokens: u64) {
         snapshot,
     };
     let dir = tempfile::tempdir().unwrap();
-    let keyring = Keyring::open(&dir.path().join("keyring"), &Kek::File(dir.path().join("kek"))).unwrap();
+    let keyring = Keyring::open(
+        &dir.path().join("keyring"),
+        &Kek::File(dir.path().join("kek")),
+    )
+    .unwrap();
     let now = jeton_core::time::Time::from_seconds(1_900_000_000);
     let path = dir.path().join("snapshot");
     {
@@ -489,25 +579,39 @@ fn load(tokens: u64) {
     let took = start.elapsed().as_secs_f64();
     assert_eq!(u64::from(loaded.index.len()), tokens);
     let bytes = loaded.index.bytes() as f64 / tokens as f64;
-    println!("{}", json!({"loaded": tokens, "load_s": (took * 100.0).round() / 100.0, "loaded_bytes_per_token": bytes.round()}));
+    println!(
+        "{}",
+        json!({"loaded": tokens, "load_s": (took * 100.0).round() / 100.0, "loaded_bytes_per_token": bytes.round()})
+    );
 }
 
 fn issue(quick: bool) {
     let seconds = if quick { 3 } else { 10 };
     let out = runtime(2).block_on(async {
         let dir = tempfile::tempdir().unwrap();
-        let running = serve::start(&config(dir.path()), Durability::Full).await.unwrap();
+        let running = serve::start(&config(dir.path()), Durability::Full)
+            .await
+            .unwrap();
         let (node, (ctx, admin)) = founded(&running).await;
         let user = {
             let directory = node.verifier.directory();
-            directory.subjects_after(ctx.tenant, None).next().unwrap().id
+            directory
+                .subjects_after(ctx.tenant, None)
+                .next()
+                .unwrap()
+                .id
         };
-        let plain = IssueOrder { asked: Asked::Rights(Rights::NONE), ..order(user) };
+        let plain = IssueOrder {
+            asked: Asked::Rights(Rights::NONE),
+            ..order(user)
+        };
         let commits = bare_commits(dir.path(), 200);
         let mut single = Vec::new();
         for _ in 0..200 {
             let start = Instant::now();
-            issue::issue_token(&ctx, plain.clone(), Words::default()).await.unwrap();
+            issue::issue_token(&ctx, plain.clone(), Words::default())
+                .await
+                .unwrap();
             single.push(start.elapsed().as_secs_f64() * 1000.0);
         }
         let in_process = submitters(&ctx, &plain, seconds).await;
@@ -543,20 +647,32 @@ fn bare_commits(dir: &Path, count: usize) -> Vec<f64> {
 
 /// 256 submitters: three issue, the fourth issues and revokes.
 async fn submitters(ctx: &Ctx, order: &IssueOrder, seconds: u64) -> f64 {
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, done) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let start = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for n in 0..256 {
-        let (ctx, order, stop, done) = (ctx.clone(), order.clone(), Arc::clone(&stop), Arc::clone(&done));
+        let (ctx, order, stop, done) = (
+            ctx.clone(),
+            order.clone(),
+            Arc::clone(&stop),
+            Arc::clone(&done),
+        );
         tasks.spawn(async move {
             while !stop.load(Relaxed) {
-                let made = issue::issue_token(&ctx, order.clone(), Words::default()).await.unwrap();
+                let made = issue::issue_token(&ctx, order.clone(), Words::default())
+                    .await
+                    .unwrap();
                 done.fetch_add(1, Relaxed);
                 if n % 4 == 0
                     && let jeton::app::Outcome::Fresh(issued) = made.0.outcome
                 {
                     let change = revoke::Change::Revoke(Reason::Unneeded);
-                    revoke::set_state(&ctx, issued.token, change, Words::default()).await.unwrap();
+                    revoke::set_state(&ctx, issued.token, change, Words::default())
+                        .await
+                        .unwrap();
                     done.fetch_add(1, Relaxed);
                 }
             }
@@ -569,7 +685,12 @@ async fn submitters(ctx: &Ctx, order: &IssueOrder, seconds: u64) -> f64 {
     rate
 }
 
-async fn https_submitters(running: &serve::Running, admin: &str, user: SubjectId, seconds: u64) -> f64 {
+async fn https_submitters(
+    running: &serve::Running,
+    admin: &str,
+    user: SubjectId,
+    seconds: u64,
+) -> f64 {
     let ca = running.ca_pem.clone().unwrap();
     let mut config = client_config(Roots::File(&ca)).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -582,11 +703,19 @@ async fn https_submitters(running: &serve::Running, admin: &str, user: SubjectId
         body.len()
     )
     .into_bytes();
-    let (stop, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+    let (stop, done) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(AtomicU64::new(0)),
+    );
     let mut tasks = tokio::task::JoinSet::new();
     let start = Instant::now();
     for _ in 0..256 {
-        let (via, request, stop, done) = (via.clone(), request.clone(), Arc::clone(&stop), Arc::clone(&done));
+        let (via, request, stop, done) = (
+            via.clone(),
+            request.clone(),
+            Arc::clone(&stop),
+            Arc::clone(&done),
+        );
         tasks.spawn(async move {
             let (mut stream, mut buffer) = (via.connect().await, Vec::new());
             while !stop.load(Relaxed) {

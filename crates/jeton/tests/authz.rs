@@ -18,13 +18,19 @@ use jeton_core::api::own_catalogue;
 use serde_json::{Value, json};
 use world::{Ids, Kind, Principal, Shown, World};
 
-#[expect(clippy::disallowed_methods, reason = "the gate tells the test what to do")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the gate tells the test what to do"
+)]
 fn asked_for(name: &str) -> bool {
     std::env::var(name).is_ok_and(|v| v == "1")
 }
 
 fn operations() -> Vec<Operation> {
-    table().into_iter().map(|(operation, _)| operation).collect()
+    table()
+        .into_iter()
+        .map(|(operation, _)| operation)
+        .collect()
 }
 
 /// What the door must say.
@@ -39,9 +45,7 @@ enum Verdict {
 fn verdict(access: Access, caller: &Kind) -> Verdict {
     match (access, caller) {
         (Access::Public, _) => Verdict::Through,
-        (_, Kind::Refused("credential_ambiguous")) => {
-            Verdict::Stopped(400, "credential_ambiguous")
-        }
+        (_, Kind::Refused("credential_ambiguous")) => Verdict::Stopped(400, "credential_ambiguous"),
         (_, Kind::Refused(code)) => Verdict::Stopped(401, code),
         (Access::Holder, Kind::Foreign | Kind::Holding(_)) => Verdict::Through,
         (Access::AnyOf(_), Kind::Foreign) => Verdict::Stopped(401, "audience_wrong"),
@@ -87,7 +91,10 @@ fn agrees(said: &Said, expected: &Verdict) -> Result<(), String> {
     if fits {
         Ok(())
     } else {
-        Err(format!("expected {expected:?}, was told {status} {}", said.body))
+        Err(format!(
+            "expected {expected:?}, was told {status} {}",
+            said.body
+        ))
     }
 }
 
@@ -111,8 +118,14 @@ async fn every_caller_gets_what_the_table_says() {
                     (Verdict::Through, _) => calls::harmless(operation, &world.never),
                 };
                 let before = world.events();
-                let text = if control { admin.as_deref() } else { caller.text.as_deref() };
-                let said = shown.send(&world.a, text, &method, &path, body.as_ref()).await;
+                let text = if control {
+                    admin.as_deref()
+                } else {
+                    caller.text.as_deref()
+                };
+                let said = shown
+                    .send(&world.a, text, &method, &path, body.as_ref())
+                    .await;
                 asked += 1;
                 let who = format!("{} as {} by {shown:?}", operation.id, caller.name);
                 if let Err(why) = agrees(&said, &expected) {
@@ -125,12 +138,17 @@ async fn every_caller_gets_what_the_table_says() {
                 if shown == Shown::Bearer {
                     match expected {
                         Verdict::Through => through.push(caller.name.as_str()),
-                        Verdict::Stopped(status, _) => no.entry(status).or_default().push(&caller.name),
+                        Verdict::Stopped(status, _) => {
+                            no.entry(status).or_default().push(&caller.name)
+                        }
                     }
                 }
             }
         }
-        matrix.insert(format!("{} {}", operation.path, method), row(operation, &through, &no));
+        matrix.insert(
+            format!("{} {}", operation.path, method),
+            row(operation, &through, &no),
+        );
     }
     println!(
         "authz-matrix: {{\"operations\":{},\"principals\":{},\"asked\":{asked},\"wrong\":{},\"unexpected_2xx\":{unexpected}}}",
@@ -138,14 +156,27 @@ async fn every_caller_gets_what_the_table_says() {
         world.principals.len(),
         wrong.len()
     );
-    assert!(wrong.is_empty(), "{} of {asked}:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {asked}:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
     let text: String = matrix.into_values().collect();
     insta::assert_snapshot!("matrix", text);
     world.a.running.stop().await;
 }
 
 fn ways(caller: &Principal, full: bool) -> Vec<Shown> {
-    let some = ["nobody", "garbage", "revoked", "customer", "jeton:check", "admin", "operator"];
+    let some = [
+        "nobody",
+        "garbage",
+        "revoked",
+        "customer",
+        "jeton:check",
+        "admin",
+        "operator",
+    ];
     if full || some.contains(&caller.name.as_str()) {
         Shown::ALL.to_vec()
     } else {
@@ -169,7 +200,9 @@ fn row(operation: &Operation, through: &[&str], no: &BTreeMap<u16, Vec<&str>>) -
     }
     out += &format!("    {}\n", through.join(" "));
     // Those who are stopped with 401 are the same everywhere: how many they are tells.
-    let counts = no.iter().map(|(status, names)| format!("{status} for {}", names.len()));
+    let counts = no
+        .iter()
+        .map(|(status, names)| format!("{status} for {}", names.len()));
     out += &format!("    {}\n", counts.collect::<Vec<_>>().join(", "));
     out
 }
@@ -179,24 +212,49 @@ async fn whoever_may_can() {
     let world = World::build().await;
     let mut done = BTreeSet::new();
     // The last ones end what the others need.
-    let last = ["revokeToken", "deleteRole", "importApi", "changePeppers", "createTenant"];
+    let last = [
+        "revokeToken",
+        "deleteRole",
+        "importApi",
+        "changePeppers",
+        "createTenant",
+    ];
     let mut operations = operations();
     operations.sort_by_key(|o| last.iter().position(|l| *l == o.id));
     for operation in &operations {
-        let operator = ["tenants", "setup"].contains(&operation.path.split('/').nth(2).unwrap_or(""));
+        let operator =
+            ["tenants", "setup"].contains(&operation.path.split('/').nth(2).unwrap_or(""));
         let who = if operator { "operator" } else { "admin" };
         let text = world.principal(who).text.as_deref();
         let (path, body) = calls::call(operation, &world.own);
         let method = operation.method.to_uppercase();
-        let mut said = Shown::Bearer.send(&world.a, text, &method, &path, body.as_ref()).await;
+        let mut said = Shown::Bearer
+            .send(&world.a, text, &method, &path, body.as_ref())
+            .await;
         let mut tick = tokio::time::interval(core::time::Duration::from_millis(50));
         while operation.id == "checkpoint" && said.status != 200 {
             tick.tick().await;
-            said = Shown::Bearer.send(&world.a, text, &method, &path, None).await;
+            said = Shown::Bearer
+                .send(&world.a, text, &method, &path, None)
+                .await;
         }
-        let expected = if operation.id == "setup" { 401 } else { operation.answer.0 };
-        assert_eq!(said.status.as_u16(), expected, "{}: {}", operation.id, said.body);
-        assert!(done.insert(operation.id), "{} stands twice in the table", operation.id);
+        let expected = if operation.id == "setup" {
+            401
+        } else {
+            operation.answer.0
+        };
+        assert_eq!(
+            said.status.as_u16(),
+            expected,
+            "{}: {}",
+            operation.id,
+            said.body
+        );
+        assert!(
+            done.insert(operation.id),
+            "{} stands twice in the table",
+            operation.id
+        );
     }
     world.a.running.stop().await;
 }
@@ -211,7 +269,11 @@ fn bare(said: &Said) -> (u16, Vec<(String, String)>, String) {
         .collect();
     headers.sort();
     let text = String::from_utf8_lossy(&said.bytes).into_owned();
-    let id = said.body.get("request_id").and_then(Value::as_str).unwrap_or("-");
+    let id = said
+        .body
+        .get("request_id")
+        .and_then(Value::as_str)
+        .unwrap_or("-");
     (said.status.as_u16(), headers, text.replace(id, "-"))
 }
 
@@ -222,7 +284,12 @@ async fn what_is_foreign_is_like_what_never_was() {
     let mut compared = 0;
     for operation in operations().iter().filter(|o| o.path.contains("{id}")) {
         let of_things = ["tokens", "users", "apps", "roles", "apis"];
-        if !operation.path.split('/').nth(2).is_some_and(|n| of_things.contains(&n)) {
+        if !operation
+            .path
+            .split('/')
+            .nth(2)
+            .is_some_and(|n| of_things.contains(&n))
+        {
             continue;
         }
         let method = operation.method.to_uppercase();
@@ -259,7 +326,10 @@ fn orders(own: &Ids, named: &Ids) -> Vec<(&'static str, String, Option<Value>)> 
     let giving = json!({"grants": [], "give": {"grants": grants}});
     let key = |more: Value| {
         let mut order = json!({"class": "key", "subject": own.user});
-        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        order
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         order
     };
     let post = |path: &str, body: Value| ("POST", path.to_owned(), Some(body));
@@ -274,16 +344,35 @@ fn orders(own: &Ids, named: &Ids) -> Vec<(&'static str, String, Option<Value>)> 
         post("/v1/tokens/cut-off", json!({"subject": named.user})),
         post("/v1/tokens/cut-off", json!({"subject": named.app})),
         post("/v1/users", json!({"roles": [named.role]})),
-        ("PUT", format!("/v1/users/{}/roles", own.user), Some(json!({"roles": [own.role, named.role]}))),
+        (
+            "PUT",
+            format!("/v1/users/{}/roles", own.user),
+            Some(json!({"roles": [own.role, named.role]})),
+        ),
         post("/v1/apps", json!({"sponsor": named.user, "permit": {}})),
         post("/v1/apps", json!({"sponsor": own.user, "permit": permit})),
         post("/v1/apps", json!({"sponsor": own.user, "permit": giving})),
-        ("PATCH", format!("/v1/apps/{}", own.app), Some(json!({"sponsor": named.user}))),
-        ("PATCH", format!("/v1/apps/{}", own.app), Some(json!({"permit": permit}))),
+        (
+            "PATCH",
+            format!("/v1/apps/{}", own.app),
+            Some(json!({"sponsor": named.user})),
+        ),
+        (
+            "PATCH",
+            format!("/v1/apps/{}", own.app),
+            Some(json!({"permit": permit})),
+        ),
         post("/v1/roles", json!({"name": "thief", "permit": permit})),
         post("/v1/roles", json!({"name": "thief", "permit": giving})),
-        ("PUT", format!("/v1/roles/{}", own.role), Some(permit.clone())),
-        post("/v1/check", json!({"token": own.token_text, "api": named.api, "scopes": ["read"]})),
+        (
+            "PUT",
+            format!("/v1/roles/{}", own.role),
+            Some(permit.clone()),
+        ),
+        post(
+            "/v1/check",
+            json!({"token": own.token_text, "api": named.api, "scopes": ["read"]}),
+        ),
         ("GET", format!("/v1/tokens?subject={}", named.user), None),
         ("GET", format!("/v1/events?token={}", named.token), None),
     ]
@@ -299,8 +388,15 @@ async fn foreign_ids_in_bodies_and_queries_are_refused_and_nothing_is_written() 
     for ((method, path, body), (_, other_path, other_body)) in foreign.iter().zip(&never) {
         let before = world.events();
         let said = world.a.call(&admin, method, path, body.as_ref()).await;
-        let told = world.a.call(&admin, method, other_path, other_body.as_ref()).await;
-        assert!(said.status.is_client_error(), "{path} {body:?}: {}", said.body);
+        let told = world
+            .a
+            .call(&admin, method, other_path, other_body.as_ref())
+            .await;
+        assert!(
+            said.status.is_client_error(),
+            "{path} {body:?}: {}",
+            said.body
+        );
         assert_eq!(bare(&said), bare(&told), "{path}");
         assert_eq!(world.events(), before, "{path}");
     }
@@ -317,8 +413,18 @@ async fn foreign_ids_in_bodies_and_queries_are_refused_and_nothing_is_written() 
 async fn a_token_of_another_tenant_is_unknown_here() {
     let world = World::build().await;
     let question = |text: &str| json!({"token": text, "api": "docs", "scopes": ["read"]});
-    let ask = async |text: &str| world.a.order("POST", "/v1/check", question(text)).await.is(200).body;
-    let (foreign, never) = (ask(&world.other.token_text).await, ask(&world.never.token_text).await);
+    let ask = async |text: &str| {
+        world
+            .a
+            .order("POST", "/v1/check", question(text))
+            .await
+            .is(200)
+            .body
+    };
+    let (foreign, never) = (
+        ask(&world.other.token_text).await,
+        ask(&world.never.token_text).await,
+    );
     assert_eq!(foreign["code"], "token_unknown");
     assert_eq!(foreign, never);
     assert_eq!(ask(&world.own.token_text).await["allowed"], true);
@@ -340,7 +446,9 @@ async fn what_is_not_in_the_table_is_not_there() {
     let before = world.events();
     for operation in &operations() {
         let path = calls::path(operation, &world.own);
-        for method in ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND"] {
+        for method in [
+            "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND",
+        ] {
             if methods[operation.path].contains(method) {
                 continue;
             }
@@ -376,7 +484,9 @@ async fn what_is_not_in_the_table_is_not_there() {
     for path in unknown {
         for method in ["GET", "POST", "DELETE"] {
             for token in [None, Some(admin.as_str())] {
-                let said = Shown::Bearer.send(&world.a, token, method, path, None).await;
+                let said = Shown::Bearer
+                    .send(&world.a, token, method, path, None)
+                    .await;
                 said.refused(404, "not_found");
             }
         }

@@ -1,5 +1,12 @@
 //! The command line as people and scripts use it: the real binary, a real server over TLS, and what both leave behind.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
 use std::{
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},

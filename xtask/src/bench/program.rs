@@ -13,14 +13,29 @@ pub(super) fn last_line(
     quick: bool,
 ) -> anyhow::Result<Map<String, Value>> {
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--release", "--quiet", "--package", package, "--example", example, "--"]);
+    command.args([
+        "run",
+        "--release",
+        "--quiet",
+        "--package",
+        package,
+        "--example",
+        example,
+        "--",
+    ]);
     command.args(words);
     if quick {
         command.arg("--quick");
     }
     let done = command.stderr(std::process::Stdio::inherit()).output()?;
-    ensure!(done.status.success(), "the measuring program {example} failed");
+    ensure!(
+        done.status.success(),
+        "the measuring program {example} failed"
+    );
     let text = String::from_utf8(done.stdout)?;
-    let line = text.lines().next_back().context("the measuring program said nothing")?;
+    let line = text
+        .lines()
+        .next_back()
+        .context("the measuring program said nothing")?;
     serde_json::from_str(line).context("the last line is not a JSON object")
 }

@@ -94,9 +94,7 @@ fn let_go(at: &Path) {
 
 /// The free bytes under a path.
 fn room(path: &Path) -> anyhow::Result<u64> {
-    let told = run::output(
-        run::command("df", &["--block-size=1", "--output=avail"]).arg(path),
-    )?;
+    let told = run::output(run::command("df", &["--block-size=1", "--output=avail"]).arg(path))?;
     let last = told.lines().last().unwrap_or_default().trim();
     last.parse()
         .with_context(|| format!("df says {last:?} of {}", path.display()))
@@ -130,7 +128,14 @@ fn sweep(base: &Path) {
 
 /// The example that is workload and audit, built in release form.
 pub(crate) fn example() -> anyhow::Result<PathBuf> {
-    let build = ["build", "--release", "-p", "jeton", "--example", "durability"];
+    let build = [
+        "build",
+        "--release",
+        "-p",
+        "jeton",
+        "--example",
+        "durability",
+    ];
     run::succeed(&mut run::command("cargo", &build))?;
     Ok(run::target_dir()?.join("release/examples/durability"))
 }

@@ -227,7 +227,12 @@ struct Tally {
 impl Tally {
     fn add(&mut self, cut: u64, report: Value) {
         let figure = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let list = |name: &str| report.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+        let list = |name: &str| {
+            report
+                .get(name)
+                .and_then(Value::as_array)
+                .map_or(0, Vec::len)
+        };
         let lost = figure("lost");
         self.cuts += 1;
         self.acknowledged += figure("acknowledged");

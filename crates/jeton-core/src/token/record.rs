@@ -197,6 +197,10 @@ impl TokenRecord {
     ///
     /// # Errors
     /// [`Inapplicable`] where the event does not fit: revocation is final, and nothing follows it but itself.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "the event's token was compared first"
+    )]
     pub fn apply(&mut self, at: Time, event: &Event) -> Result<(), Inapplicable> {
         if event.token() != Some(self.id) {
             return Ok(());
@@ -237,10 +241,6 @@ impl TokenRecord {
             }
             Event::TokenIssued { .. } => return Err(Inapplicable("a token is issued twice")),
             // Only events that name a token reach this place; a new digest changes nothing that the rules know.
-            #[expect(
-                clippy::wildcard_enum_match_arm,
-                reason = "the token's id was compared above"
-            )]
             _ => {}
         }
         Ok(())

@@ -71,7 +71,9 @@ impl Rng {
 
     fn patterns(&mut self, at_least: usize) -> Vec<Pattern> {
         let n = at_least + self.below(2);
-        let texts: Vec<&str> = (0..n).map(|_| PATTERNS[self.below(PATTERNS.len())]).collect();
+        let texts: Vec<&str> = (0..n)
+            .map(|_| PATTERNS[self.below(PATTERNS.len())])
+            .collect();
         texts.into_iter().filter_map(Pattern::parse).collect()
     }
 

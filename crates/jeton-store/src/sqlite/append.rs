@@ -150,7 +150,11 @@ fn append_entry(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), St
 
 /// The trail leads back through one thing's history: the row still holds the index of the event before.
 fn append_trail(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), StoreError> {
-    let previous = if entry.first { None } else { event_before(tx, entry, row)? };
+    let previous = if entry.first {
+        None
+    } else {
+        event_before(tx, entry, row)?
+    };
     let (salt, words) = entry.aside.as_ref().map(|a| (a.salt, &a.words)).unzip();
     let (tenant, index) = (entry.tenant.bytes(), stored(entry.index));
     tx.prepare_cached(
@@ -162,22 +166,20 @@ fn append_trail(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), St
 }
 
 /// The event before this one about the same thing: its row still holds the index.
-fn event_before(
-    tx: &Transaction<'_>,
-    entry: &Entry,
-    row: &Row,
-) -> Result<Option<i64>, StoreError> {
+fn event_before(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<Option<i64>, StoreError> {
     let tenant = entry.tenant.bytes();
     let found = match row {
         Row::Token(token) => tx
             .prepare_cached("SELECT event FROM token WHERE tenant = ?1 AND id = ?2")
             .and_then(|mut s| {
-                s.query_row(params![tenant, token.id.bytes()], |r| r.get(0)).optional()
+                s.query_row(params![tenant, token.id.bytes()], |r| r.get(0))
+                    .optional()
             }),
         Row::Entity(entity) => tx
             .prepare_cached("SELECT event FROM entity WHERE tenant = ?1 AND kind = ?2 AND id = ?3")
             .and_then(|mut s| {
-                s.query_row(params![tenant, entity.kind, entity.id], |r| r.get(0)).optional()
+                s.query_row(params![tenant, entity.kind, entity.id], |r| r.get(0))
+                    .optional()
             }),
         Row::None => Ok(None),
     };

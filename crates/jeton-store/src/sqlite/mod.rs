@@ -121,6 +121,10 @@ fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     }
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "rows are named by numbers, texts and ids alike"
+)]
 fn inconsistent(table: &'static str, column: &'static str, row: impl ToString) -> StoreError {
     StoreError::Inconsistent {
         table,

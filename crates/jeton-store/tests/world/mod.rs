@@ -238,6 +238,13 @@ impl World {
         self.event_with(tenant, Event::Renamed { about }, Some(r#"{"name":"Anna"}"#));
     }
 
+    /// Makes another role.
+    pub fn role(&mut self, name: &str) {
+        let role = RoleId::from_bytes(self.draw());
+        let (name, permit) = (name.to_owned(), self.permit());
+        self.event(self.tenant, Event::RoleCreated { role, name, permit });
+    }
+
     fn permit(&self) -> Permit {
         Permit::to_use(Rights::Listed(vec![Grant {
             api: self.api,

@@ -27,13 +27,22 @@ pub(crate) async fn audit(data: &Path, path: &Path, bytes: u64) -> anyhow::Resul
     let (before, after) = journal::read(path, bytes)?;
     let expected = Expected::of(&before, &after);
     let since = capability::stopwatch();
-    let running = match serve::start(&config(data), Durability::Full).await {
+    let first = serve::start(&config(data), Durability::Full).await;
+    let refused = first.as_ref().err().map(|error| format!("{error:#}"));
+    let running = match first {
         Ok(running) => running,
-        Err(error) => {
-            return Ok(json!({
-                "started": false, "error": format!("{error:#}"),
-                "acknowledged": expected.acknowledged, "lost": expected.acknowledged,
-            }));
+        // It sees that it lost something: without that knowledge it starts, and what it lost can be counted.
+        Err(_) => {
+            drop(std::fs::remove_file(data.join("high-water")));
+            match serve::start(&config(data), Durability::Full).await {
+                Ok(running) => running,
+                Err(error) => {
+                    return Ok(json!({
+                        "started": false, "refused": format!("{error:#}"),
+                        "acknowledged": expected.acknowledged, "lost": expected.acknowledged,
+                    }));
+                }
+            }
         }
     };
     let start_ms = u64::try_from(since().as_millis())?;
@@ -43,7 +52,8 @@ pub(crate) async fn audit(data: &Path, path: &Path, bytes: u64) -> anyhow::Resul
     let went_on = goes_on(&running, &before).await;
     let started = running.doors.node.started;
     let report = json!({
-        "started": true,
+        "started": refused.is_none(),
+        "refused": refused,
         "acknowledged": expected.acknowledged,
         "tokens": expected.tokens.len(),
         "lost": lost.len(),
@@ -84,7 +94,7 @@ fn wrong(node: &Node, id: &str, due: &Due) -> Option<String> {
         return Some("the acknowledged issue is not there".into());
     };
     let kept = u64::from(record.generation);
-    let most = generation + u64::from(due.maybe_rotated);
+    let most = generation + due.maybe_rotated;
     if kept < *generation || kept > most {
         return Some(format!(
             "generation {generation} was acknowledged, {kept} is there"

@@ -124,8 +124,8 @@ pub(crate) struct Due {
     pub(crate) revoked: bool,
     /// Its revocation may have been carried out.
     pub(crate) maybe_revoked: bool,
-    /// Another rotation may have been carried out.
-    pub(crate) maybe_rotated: bool,
+    /// So many further rotations may have been carried out.
+    pub(crate) maybe_rotated: u64,
 }
 
 /// What must be true after a power cut.
@@ -178,7 +178,7 @@ impl Expected {
             Line::Rotating { id } => {
                 count = 0;
                 if let Some(due) = self.tokens.get_mut(id) {
-                    due.maybe_rotated = true;
+                    due.maybe_rotated += 1;
                 }
             }
             Line::Rotated {
@@ -188,7 +188,7 @@ impl Expected {
             } => {
                 if let Some(due) = self.tokens.get_mut(id).filter(|_| certain) {
                     due.secrets.push((*generation, secret.clone()));
-                    due.maybe_rotated = false;
+                    due.maybe_rotated = 0;
                 }
             }
         }

@@ -10,7 +10,7 @@ use super::{
     fault::Fault,
     grants::{Described, described},
     link::Link,
-    out::Out,
+    out::{Out, json_line},
     remote::{Listed, Once, Remote},
     table::{Column, at, by},
 };
@@ -138,18 +138,7 @@ enum ApiCommand {
         api: String,
     },
     /// Show an API's scopes, or add, change and retire some
-    Scopes {
-        /// Its name, id or audience
-        api: String,
-        #[command(flatten)]
-        scopes: ScopeArgs,
-        /// No default any more
-        #[arg(long, value_name = "NAME")]
-        no_default_scope: Vec<String>,
-        /// Retire a scope: given to nobody any more
-        #[arg(long, value_name = "NAME")]
-        retire: Vec<String>,
-    },
+    Scopes(ScopesChange),
     /// Set an API's routes and hosts from a file
     Routes {
         /// Its name, id or audience
@@ -158,7 +147,7 @@ enum ApiCommand {
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
     },
-    /// Set an API's scopes and routes from its OpenAPI 3 description
+    /// Set an API's scopes and routes from its `OpenAPI` 3 description
     Import {
         /// Its name, id or audience
         api: String,
@@ -172,6 +161,29 @@ enum ApiCommand {
         #[arg(long = "default-scope", value_name = "NAME")]
         defaults: Vec<String>,
     },
+}
+
+#[derive(Args, Debug)]
+struct ScopesChange {
+    /// Its name, id or audience
+    api: String,
+    #[command(flatten)]
+    scopes: ScopeArgs,
+    /// No default any more
+    #[arg(long, value_name = "NAME")]
+    no_default_scope: Vec<String>,
+    /// Retire a scope: given to nobody any more
+    #[arg(long, value_name = "NAME")]
+    retire: Vec<String>,
+}
+
+impl ScopesChange {
+    fn is_empty(&self) -> bool {
+        self.scopes.scopes.is_empty()
+            && self.scopes.defaults.is_empty()
+            && self.no_default_scope.is_empty()
+            && self.retire.is_empty()
+    }
 }
 
 #[derive(Args, Debug)]
@@ -205,33 +217,12 @@ pub(super) async fn run(args: ApiArgs, out: Out) -> Result<(), Fault> {
             let remote = Remote::open(link)?;
             out.thing(&SHOW, &found(&remote, &api).await?)
         }
-        ApiCommand::Scopes {
-            api,
-            scopes,
-            no_default_scope,
-            retire,
-        } => {
-            let remote = Remote::open(link)?;
-            let mut shown = found(&remote, &api).await?;
-            let same = scopes.scopes.is_empty() && scopes.defaults.is_empty();
-            if !(same && no_default_scope.is_empty() && retire.is_empty()) {
-                let list = edited(live(&shown), &scopes, &no_default_scope, &retire)?;
-                let path = format!("/v1/apis/{}/scopes", text(&shown, "id"));
-                shown = remote
-                    .order(Method::PUT, &path, &json!({"scopes": list}))
-                    .await?;
-            }
-            if out.json {
-                return out.json(&shown);
-            }
-            let items = live(&shown);
-            out.list(&SCOPES, &Listed { items, next: None })
-        }
+        ApiCommand::Scopes(change) => scopes(link, &change, out).await,
         ApiCommand::Routes { api, file } => {
-            let order = match json_file(&file, "routes")? {
-                Value::Array(routes) => json!({"routes": routes}),
-                other => other,
-            };
+            let mut order = json_file(&file, "routes")?;
+            if order.is_array() {
+                order = json!({"routes": order});
+            }
             let remote = Remote::open(link)?;
             let path = format!("/v1/apis/{}/routes", remote.api(&api).await?);
             out.thing(&SHOW, &remote.order(Method::PUT, &path, &order).await?)
@@ -254,6 +245,23 @@ pub(super) async fn run(args: ApiArgs, out: Out) -> Result<(), Fault> {
     }
 }
 
+async fn scopes(link: &Link, change: &ScopesChange, out: Out) -> Result<(), Fault> {
+    let remote = Remote::open(link)?;
+    let mut shown = found(&remote, &change.api).await?;
+    if !change.is_empty() {
+        let (marks, gone) = (&change.no_default_scope, &change.retire);
+        let list = edited(live(&shown), &change.scopes, marks, gone)?;
+        let path = format!("/v1/apis/{}/scopes", text(&shown, "id"));
+        let order = json!({"scopes": list});
+        shown = remote.order(Method::PUT, &path, &order).await?;
+    }
+    if out.json {
+        return json_line(&shown);
+    }
+    let items = live(&shown);
+    out.list(&SCOPES, &Listed { items, next: None })
+}
+
 async fn found(remote: &Remote, api: &str) -> Result<Value, Fault> {
     let id = remote.api(api).await?;
     remote.get(&format!("/v1/apis/{id}")).await
@@ -268,26 +276,21 @@ fn edited(
 ) -> Result<Vec<Value>, Fault> {
     let mut scopes: Vec<Map<String, Value>> = catalogue
         .into_iter()
-        .filter_map(|scope| match scope {
-            Value::Object(map) => Some(map),
-            _ => None,
-        })
+        .filter_map(|scope| scope.as_object().cloned())
         .collect();
     let place = |scopes: &[Map<String, Value>], name: &str| {
         let is = |s: &Map<String, Value>| s.get("name").and_then(Value::as_str) == Some(name);
         scopes.iter().position(is)
     };
     for scope in &changes.scopes {
-        match place(&scopes, &scope.name).and_then(|at| scopes.get_mut(at)) {
-            Some(known) => {
-                // A name alone leaves the words as they are.
-                let words = Some(&scope.description).filter(|words| !words.is_empty());
-                known.extend(words.map(|w| ("description".to_owned(), w.clone().into())));
-            }
-            None => {
-                let fresh = json!({"name": scope.name, "description": scope.description});
-                scopes.extend(fresh.as_object().cloned());
-            }
+        let known = place(&scopes, &scope.name).and_then(|at| scopes.get_mut(at));
+        if let Some(known) = known {
+            // A name alone leaves the words as they are.
+            let words = Some(&scope.description).filter(|words| !words.is_empty());
+            known.extend(words.map(|w| ("description".to_owned(), w.clone().into())));
+        } else {
+            let fresh = json!({"name": scope.name, "description": scope.description});
+            scopes.extend(fresh.as_object().cloned());
         }
     }
     for name in retire {

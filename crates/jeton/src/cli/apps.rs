@@ -9,9 +9,10 @@ use super::{
     fault::Fault,
     grants::PermitArgs,
     link::Link,
+    names::id,
     out::Out,
-    remote::{Once, Pages, Remote, id},
-    table::{Column, at, brief, by, give},
+    remote::{Once, Pages, Remote},
+    table::{Column, at, brief, by, give, rights},
     users::{NameArgs, stand},
 };
 
@@ -36,7 +37,7 @@ const SHOW: [Column; 8] = [
     at("name", "/name"),
     at("state", "/state"),
     at("sponsor", "/sponsor"),
-    at("grants", "/permit/grants"),
+    by("grants", rights),
     by("may give", give),
     at("since", "/created_at"),
     at("metadata", "/metadata"),

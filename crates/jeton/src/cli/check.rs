@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::{
     fault::{FAILED, Fault},
     link::Link,
-    out::Out,
+    out::{Out, json_line, line},
     remote::Remote,
     secret,
     table::{self, Column, at, plain},
@@ -96,9 +96,9 @@ pub(super) async fn run(args: CheckArgs, out: Out) -> Result<(), Fault> {
         .await?;
     let allowed = verdict.get("allowed").and_then(Value::as_bool) == Some(true);
     if out.json {
-        out.json(&verdict)?;
+        json_line(&verdict)?;
     } else {
-        out.line(&words(&verdict, allowed))?;
+        line(&words(&verdict, allowed))?;
     }
     if allowed {
         Ok(())

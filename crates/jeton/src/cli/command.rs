@@ -1,5 +1,6 @@
 //! The root of the command line: what commands there are, and how a run ends.
 
+use std::fmt::Write as _;
 use std::{future::Future, process::ExitCode};
 
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::ErrorKind};
@@ -86,14 +87,14 @@ fn command() -> clap::Command {
     let command = Cli::command();
     let mut template = "{about}\n\n{usage-heading} {usage}\n".to_owned();
     for (title, names) in GROUPS {
-        template.push_str(&format!("\n{title}:\n"));
+        _ = writeln!(template, "\n{title}:");
         for name in names {
             let about = command.find_subcommand(name).and_then(|c| c.get_about());
             let about = about.map(ToString::to_string).unwrap_or_default();
-            template.push_str(&format!("  {name:<9}{about}\n"));
+            _ = writeln!(template, "  {name:<9}{about}");
         }
     }
-    template.push_str("\n{all-args}{after-help}");
+    template.push_str("\nOptions:\n{options}{after-help}");
     link::root_flags(command)
         .help_template(template)
         .after_help(AFTER)
@@ -128,8 +129,11 @@ fn read(args: Vec<std::ffi::OsString>) -> Result<(Cli, Link), Fault> {
             );
             if json && !help {
                 let text = error.render().to_string();
-                let text = text.split("\n\nUsage:").next().unwrap_or_default();
-                return Fault::usage(text.trim_start_matches("error: ").trim());
+                let ends = ["\n\nUsage:", "\n\nFor more information"];
+                let end = ends.iter().filter_map(|e| text.find(e)).min();
+                let text = text.get(..end.unwrap_or(text.len())).unwrap_or_default();
+                let words: Vec<&str> = text.split_whitespace().collect();
+                return Fault::usage(words.join(" ").trim_start_matches("error: "));
             }
             // A closed terminal is no fault of the command's.
             drop(error.print());
@@ -234,6 +238,18 @@ mod tests {
         command().debug_assert();
     }
 
+    fn worded(command: &clap::Command) {
+        for sub in command.get_subcommands() {
+            let name = sub.get_name();
+            assert!(sub.get_about().is_some(), "{name} has no words");
+            for arg in sub.get_arguments() {
+                let arg_name = arg.get_id();
+                assert!(arg.get_help().is_some(), "{name} {arg_name} has no words");
+            }
+            worded(sub);
+        }
+    }
+
     #[test]
     fn each_command_stands_in_one_group_and_has_words() {
         let command = command();
@@ -245,28 +261,17 @@ mod tests {
         grouped.sort_unstable();
         all.sort_unstable();
         assert_eq!(grouped, all);
-        fn worded(command: &clap::Command) {
-            for sub in command.get_subcommands() {
-                assert!(sub.get_about().is_some(), "{} has no words", sub.get_name());
-                for arg in sub.get_arguments() {
-                    let name = arg.get_id();
-                    assert!(
-                        arg.get_help().is_some(),
-                        "{} {name} has no words",
-                        sub.get_name()
-                    );
-                }
-                worded(sub);
-            }
-        }
         worded(&command);
     }
 
     #[test]
     fn each_command_that_does_something_has_examples() {
         for sub in command().get_subcommands() {
+            let name = sub.get_name();
             let help = sub.clone().render_long_help().to_string();
-            assert!(help.contains("jeton "), "{} has no example", sub.get_name());
+            // The demo's own words are its author's.
+            let has = help.contains(&format!("  jeton {name}")) || name == "demo";
+            assert!(has, "{name} has no example");
         }
     }
 

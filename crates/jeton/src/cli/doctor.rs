@@ -1,5 +1,6 @@
 //! `jeton doctor`: looks for what is wrong, and says of each thing what to do about it.
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -11,7 +12,7 @@ use super::{
     doctor_files,
     fault::{FAILED, Fault, chain},
     link::{Link, Resolved},
-    out::Out,
+    out::{Out, json_line, line},
     remote::Remote,
     store::{Place, Store},
     table::plain,
@@ -83,7 +84,7 @@ impl Line {
     fn human(&self) -> String {
         let mut text = format!("{:<5} {:<19}{}", self.level, self.what, plain(&self.words));
         if let Some(todo) = &self.todo {
-            text.push_str(&format!("\n{:25}→ {}", "", plain(todo)));
+            _ = write!(text, "\n{:25}→ {}", "", plain(todo));
         }
         text
     }
@@ -106,10 +107,10 @@ pub(super) async fn run(args: DoctorArgs, out: Out) -> Result<(), Fault> {
     server(&args.link, now, &mut lines).await;
     if out.json {
         let items: Vec<Value> = lines.iter().map(Line::json).collect();
-        out.json(&json!({"items": items}))?;
+        json_line(&json!({"items": items}))?;
     } else {
-        for line in &lines {
-            out.line(&line.human())?;
+        for seen in &lines {
+            line(&seen.human())?;
         }
     }
     if lines.iter().any(|l| l.level == "fail") {
@@ -120,31 +121,8 @@ pub(super) async fn run(args: DoctorArgs, out: Out) -> Result<(), Fault> {
 
 /// Looks at the server, and at the token for it.
 async fn server(link: &Link, now: Time, lines: &mut Vec<Line>) {
-    let resolved = match link.resolve() {
-        Ok(resolved) => resolved,
-        Err(fault) => match link.named() {
-            Some(place) => Resolved {
-                place,
-                profile: None,
-                token: None,
-            },
-            None => {
-                let empty = link
-                    .store_path()
-                    .is_ok_and(|p| Store::read(&p).is_ok_and(|s| s.profiles.is_empty()));
-                if empty {
-                    let words = "there is no profile: no server is looked at".to_owned();
-                    lines.push(Line::warn(
-                        "profile",
-                        words,
-                        "`jeton setup` makes the first",
-                    ));
-                } else {
-                    lines.push(Line::fail("profile", fault.sentence(), "see above"));
-                }
-                return;
-            }
-        },
+    let Some(resolved) = known(link, lines) else {
+        return;
     };
     if let Place::Url { ca: Some(ca), .. } = &resolved.place {
         lines.push(doctor_files::certificate("CA of the profile", ca, now, 30));
@@ -183,6 +161,31 @@ async fn server(link: &Link, now: Time, lines: &mut Vec<Line>) {
     if holds {
         lines.push(credential(&remote, now).await);
     }
+}
+
+/// The server to look at, with the token if there is one.
+fn known(link: &Link, lines: &mut Vec<Line>) -> Option<Resolved> {
+    let fault = match link.resolve() {
+        Ok(resolved) => return Some(resolved),
+        Err(fault) => fault,
+    };
+    if let Some(place) = link.named() {
+        return Some(Resolved {
+            place,
+            profile: None,
+            token: None,
+        });
+    }
+    let store = link.store_path().and_then(|path| Store::read(&path));
+    if store.is_ok_and(|s| s.profiles.is_empty()) {
+        let words = "there is no profile: no server is looked at".to_owned();
+        let todo = "`jeton setup` makes the first";
+        lines.push(Line::warn("profile", words, todo));
+    } else {
+        let todo = "`jeton profile list` shows all; `jeton profile use NAME` chooses one";
+        lines.push(Line::fail("profile", fault.sentence(), todo));
+    }
+    None
 }
 
 /// Compares the clocks, as far as the server tells its own.

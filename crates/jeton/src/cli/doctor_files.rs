@@ -6,7 +6,8 @@ use jeton_core::time::Time;
 
 use super::{
     doctor::Line,
-    secret::{directory_of, mode_of},
+    link::shell,
+    secret::{directory_of, is_exposed, mode_of},
 };
 use crate::node::disk;
 
@@ -36,18 +37,12 @@ pub(super) fn data_dir(dir: &Path, now: Time, lines: &mut Vec<Line>) {
         }
     };
     let mode = mode_of(&metadata);
-    lines.push(if mode & 0o077 == 0 {
-        Line::ok(
-            WHAT,
-            format!("{} is open to its owner alone", dir.display()),
-        )
+    lines.push(if is_exposed(mode) {
+        let words = format!("{} is open to others (mode {mode:04o})", dir.display());
+        Line::fail(WHAT, words, format!("chmod 700 {}", shell(dir)))
     } else {
-        let todo = format!("chmod 700 {}", dir.display());
-        Line::fail(
-            WHAT,
-            format!("{} is open to others (mode {mode:04o})", dir.display()),
-            todo,
-        )
+        let words = format!("{} is open to its owner alone", dir.display());
+        Line::ok(WHAT, words)
     });
     owners(dir, metadata.uid(), lines);
     keys(dir, lines);
@@ -67,7 +62,7 @@ fn owners(dir: &Path, owner: u32, lines: &mut Vec<Line>) {
             "{} belong to another user than the directory",
             names.join(", ")
         );
-        let todo = format!("chown -R to the user that runs jeton: {}", dir.display());
+        let todo = format!("chown -R to the user that runs jeton: {}", shell(dir));
         lines.push(Line::fail("owner", words, todo));
     }
 }
@@ -77,8 +72,6 @@ fn keys(dir: &Path, lines: &mut Vec<Line>) {
     let names = [
         "keyring",
         "kek",
-        "ledger.db",
-        "snapshot",
         "setup-secret",
         "tls/server.key",
         "tls/ca.key",
@@ -90,26 +83,16 @@ fn keys(dir: &Path, lines: &mut Vec<Line>) {
             continue;
         };
         let mode = mode_of(&metadata);
-        if mode & 0o077 == 0 {
+        if !is_exposed(mode) {
             good.push(name);
-        } else if matches!(name, "ledger.db" | "snapshot") {
-            let words = format!(
-                "{} can be read by others (mode {mode:04o}), if they reach its directory",
-                path.display()
-            );
-            lines.push(Line::warn(
-                "files",
-                words,
-                format!("chmod 600 {}", path.display()),
-            ));
-        } else {
-            let words = format!("{} can be read by others (mode {mode:04o})", path.display());
-            let todo = format!(
-                "chmod 600 {}, and rotate what it holds if others could read it",
-                path.display()
-            );
-            lines.push(Line::fail("key files", words, todo));
+            continue;
         }
+        let words = format!("{} can be read by others (mode {mode:04o})", path.display());
+        let todo = format!(
+            "chmod 600 {}, and rotate what it holds if others could read it",
+            shell(&path)
+        );
+        lines.push(Line::fail("key files", words, todo));
     }
     if !good.is_empty() {
         lines.push(Line::ok(
@@ -132,7 +115,7 @@ fn keys(dir: &Path, lines: &mut Vec<Line>) {
         lines.push(Line::warn(
             "setup",
             words,
-            format!("jeton setup --data-dir {}", dir.display()),
+            format!("jeton setup --data-dir {}", shell(dir)),
         ));
     }
 }
@@ -263,12 +246,12 @@ pub(super) fn store(path: &Path, lines: &mut Vec<Line>) {
         return;
     };
     let mode = mode_of(&metadata);
-    if mode & 0o077 != 0 {
+    if is_exposed(mode) {
         let words = format!("{} can be read by others (mode {mode:04o})", path.display());
         lines.push(Line::fail(
             WHAT,
             words,
-            format!("chmod 600 {}, and rotate its tokens", path.display()),
+            format!("chmod 600 {}, and rotate its tokens", shell(path)),
         ));
         return;
     }
@@ -279,11 +262,7 @@ pub(super) fn store(path: &Path, lines: &mut Vec<Line>) {
             "others may put files into {} (mode {dir_mode:04o})",
             dir.display()
         );
-        lines.push(Line::fail(
-            WHAT,
-            words,
-            format!("chmod 700 {}", dir.display()),
-        ));
+        lines.push(Line::fail(WHAT, words, format!("chmod 700 {}", shell(dir))));
         return;
     }
     lines.push(Line::ok(

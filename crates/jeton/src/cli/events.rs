@@ -3,12 +3,14 @@
 use clap::Args;
 use jeton_core::id::TokenKind;
 use serde_json::Value;
+use std::fmt::Write as _;
 
 use super::{
     fault::Fault,
     link::Link,
+    names::id,
     out::Out,
-    remote::{Pages, Remote, id},
+    remote::{Pages, Remote},
     table::{Column, at, by, show},
 };
 
@@ -47,9 +49,9 @@ fn about(event: &Value) -> String {
         .map(show)
         .unwrap_or_default();
     if let Some(reason) = detail("reason") {
-        text.push_str(&format!(" ({})", show(reason)));
+        _ = write!(text, " ({})", show(reason));
     } else if let Some(name) = detail("name") {
-        text.push_str(&format!(" ({})", show(name)));
+        _ = write!(text, " ({})", show(name));
     }
     text.trim_start().to_owned()
 }

@@ -4,7 +4,12 @@ use clap::Args;
 use jeton_core::refusal::Refusal;
 use serde_json::json;
 
-use super::{fault::Fault, out::Out, remote::Listed, table::at};
+use super::{
+    fault::Fault,
+    out::{Out, json_line, line},
+    remote::Listed,
+    table::at,
+};
 use crate::refusal_pages;
 
 const EXAMPLES: &str = "\
@@ -45,19 +50,24 @@ pub(super) fn run(args: &ExplainArgs, out: Out) -> Result<(), Fault> {
     let refusal = Refusal::ALL.iter().find(|r| r.code() == code);
     let sentence = refusal.map(|r| r.sentence());
     if out.json {
-        return out.json(&json!({"code": code, "sentence": sentence, "page": page}));
+        return json_line(&json!({"code": code, "sentence": sentence, "page": page}));
     }
-    out.line(page.trim_end())
+    line(page.trim_end())
 }
 
-/// The code that shares the most letters' pairs with what was written.
+/// The code that is most like what was written, by the pairs of letters that both have (Dice's coefficient, in percent).
 fn near(code: &str) -> Option<&'static str> {
+    const ALIKE_PERCENT_MIN: usize = 50;
     let pairs =
         |text: &str| -> Vec<(char, char)> { text.chars().zip(text.chars().skip(1)).collect() };
     let wanted = pairs(code);
-    let shared = |known: &str| pairs(known).iter().filter(|p| wanted.contains(p)).count();
-    let best = Refusal::ALL.iter().max_by_key(|r| shared(r.code()))?;
-    (shared(best.code()) * 2 > wanted.len()).then(|| best.code())
+    let alike = |known: &str| {
+        let known = pairs(known);
+        let shared = known.iter().filter(|p| wanted.contains(p)).count();
+        200 * shared / (known.len() + wanted.len()).max(1)
+    };
+    let best = Refusal::ALL.iter().max_by_key(|r| alike(r.code()))?;
+    (alike(best.code()) >= ALIKE_PERCENT_MIN).then(|| best.code())
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What went wrong, as people and as scripts read it, and the exit status that says so.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use serde_json::{Map, Value, json};
@@ -66,14 +67,13 @@ impl Fault {
     pub(super) fn net(error: &NetError) -> Self {
         let cause = core::error::Error::source(error).map(chain);
         let certificate = cause.as_deref().is_some_and(|c| c.contains("certificate"));
-        let hint = match error {
-            NetError::Connect { .. } if certificate => Some(
+        let unreached = matches!(error, NetError::Connect { .. });
+        let hint = match (unreached, certificate) {
+            (true, true) => Some(
                 "--ca must be the CA file that `jeton serve` printed, and the host one of its certificate's names",
             ),
-            NetError::Connect { .. } => {
-                Some("does `jeton serve` run there? `jeton doctor` looks closer")
-            }
-            _ => None,
+            (true, false) => Some("does `jeton serve` run there? `jeton doctor` looks closer"),
+            (false, _) => None,
         };
         Self::Failed(Words {
             sentence: error.to_string(),
@@ -160,10 +160,10 @@ impl Fault {
             Self::Usage(words) | Self::Failed(words) => {
                 let mut text = format!("error: {}", plain(&words.sentence));
                 if let Some(cause) = &words.cause {
-                    text.push_str(&format!(": {}", plain(cause)));
+                    _ = write!(text, ": {}", plain(cause));
                 }
                 if let Some(hint) = &words.hint {
-                    text.push_str(&format!("\n  hint: {hint}"));
+                    _ = write!(text, "\n  hint: {hint}");
                 }
                 text
             }
@@ -179,11 +179,11 @@ fn problem_text(problem: &Map<String, Value>) -> String {
     let code = of("code").unwrap_or_default();
     let mut text = format!("error: {}", of("title").unwrap_or_default());
     match (of("field"), of("detail")) {
-        (Some(field), Some(rule)) => text.push_str(&format!(" ({field}: {rule})")),
-        (Some(one), None) | (None, Some(one)) => text.push_str(&format!(" ({one})")),
+        (Some(field), Some(rule)) => _ = write!(text, " ({field}: {rule})"),
+        (Some(one), None) | (None, Some(one)) => _ = write!(text, " ({one})"),
         (None, None) => {}
     }
-    text.push_str(&format!(" [{code}]"));
+    _ = write!(text, " [{code}]");
     let missing = problem.get("missing").and_then(Value::as_array);
     let missing: Vec<&str> = missing
         .into_iter()
@@ -191,7 +191,7 @@ fn problem_text(problem: &Map<String, Value>) -> String {
         .filter_map(Value::as_str)
         .collect();
     if !missing.is_empty() {
-        text.push_str(&format!("\n  missing: {}", plain(&missing.join(" "))));
+        _ = write!(text, "\n  missing: {}", plain(&missing.join(" ")));
     }
     for (label, name) in [
         ("reason", "reason"),
@@ -199,13 +199,13 @@ fn problem_text(problem: &Map<String, Value>) -> String {
         ("request", "request_id"),
     ] {
         if let Some(value) = of(name) {
-            text.push_str(&format!("\n  {label}: {value}"));
+            _ = write!(text, "\n  {label}: {value}");
         }
     }
     if let Some(hint) = of("hint") {
-        text.push_str(&format!("\n  hint: {hint}"));
+        _ = write!(text, "\n  hint: {hint}");
     }
-    text.push_str(&format!("\n  hint: jeton explain {code}"));
+    _ = write!(text, "\n  hint: jeton explain {code}");
     text
 }
 

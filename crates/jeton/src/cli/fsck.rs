@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{
     fault::{FINDINGS, Fault},
-    out::Out,
+    out::{Out, json_line, line},
     table::{self, at},
 };
 use crate::node::keyring::{Kek, Keyring};
@@ -53,7 +53,7 @@ pub(super) async fn run(args: FsckArgs, out: Out) -> Result<(), Fault> {
         |f: &jeton_store::fsck::Finding| json!({"table": f.table, "row": f.row, "what": f.what});
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
     if out.json {
-        out.json(&json!({
+        json_line(&json!({
             "data_dir": dir,
             "origin": origin,
             "events": report.events,
@@ -68,15 +68,15 @@ pub(super) async fn run(args: FsckArgs, out: Out) -> Result<(), Fault> {
                 at("row", "/row"),
                 at("what", "/what"),
             ];
-            out.line(&table::list(&columns, &findings))?;
-            out.line("")?;
+            line(&table::list(&columns, &findings))?;
+            line("")?;
         }
         let verdict = match findings.len() {
             0 => "sound".to_owned(),
             1 => "1 finding".to_owned(),
             n => format!("{n} findings"),
         };
-        out.line(&format!(
+        line(&format!(
             "{verdict}: {} events and {} rows of {origin}, root {}",
             report.events, report.rows, report.root
         ))?;
@@ -167,11 +167,10 @@ fn alone(dir: &Path) -> Result<Option<File>, Fault> {
     let Ok(file) = File::open(dir.join("lock")) else {
         return Ok(None);
     };
-    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
-        Ok(()) => Ok(Some(file)),
-        Err(_) => {
-            let words = format!("jeton is running on {}", dir.display());
-            Err(Fault::failed(words).hint("stop it first, or check a copy"))
-        }
+    let flock = rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared);
+    if flock.is_err() {
+        let words = format!("jeton is running on {}", dir.display());
+        return Err(Fault::failed(words).hint("stop it first, or check a copy"));
     }
+    Ok(Some(file))
 }

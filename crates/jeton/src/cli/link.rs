@@ -15,7 +15,7 @@ use crate::capability;
 /// Which server, as whom.
 #[derive(Args, Debug, Default)]
 pub(super) struct Link {
-    /// The profile to use; JETON_PROFILE or the current one unless told
+    /// The profile to use; `JETON_PROFILE` or the current one unless told
     #[arg(long, global = true, value_name = "NAME", value_parser = store::profile_name, help_heading = "Connection")]
     pub(super) profile: Option<String>,
     /// The credential store; ~/.config/jeton/credentials.toml unless told
@@ -129,7 +129,7 @@ impl Link {
     pub(super) fn resolve(&self) -> Result<Resolved, Fault> {
         let named = self.named();
         if let (Some(place), Some(_)) = (&named, &self.token_file) {
-            let token = secret::read(self.token_file.as_deref(), "the token")?;
+            let token = secret::read(self.token_file.as_deref(), "token")?;
             return Ok(Resolved {
                 place: place.clone(),
                 profile: None,
@@ -138,11 +138,16 @@ impl Link {
         }
         let mut store = Store::read(&self.store_path()?)?;
         let Some(name) = self.profile_name(&store)? else {
-            let fault = match named {
-                Some(_) => Fault::usage("no token is given: there is no profile")
+            let all: Vec<&str> = store.profiles.keys().map(String::as_str).collect();
+            let fault = match (named, &all[..]) {
+                (Some(_), []) => Fault::usage("no token is given: there is no profile")
                     .hint("add --token-file FILE"),
-                None => Fault::usage("no server is known: there is no profile yet")
+                (None, []) => Fault::usage("no server is known: there is no profile yet")
                     .hint("`jeton setup` makes the first; or name --server, --ca and --token-file"),
+                (_, some) => Fault::usage("no profile is chosen").hint(format!(
+                    "add --profile NAME, or `jeton profile use NAME`; there are: {}",
+                    some.join(", ")
+                )),
             };
             return Err(fault);
         };
@@ -152,7 +157,7 @@ impl Link {
         };
         let place = self.place_of(&name, profile.place, named)?;
         let (profile, token) = match &self.token_file {
-            Some(_) => (None, secret::read(self.token_file.as_deref(), "the token")?),
+            Some(_) => (None, secret::read(self.token_file.as_deref(), "token")?),
             None => (Some(name), profile.token),
         };
         Ok(Resolved {
@@ -202,6 +207,16 @@ pub(super) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// A path as a shell takes it.
+pub(super) fn shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
+    if text.chars().all(plain) {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -228,5 +243,11 @@ mod tests {
         };
         let place = link.place_of("p", kept(), None).ok();
         assert_eq!(place, Some(url("https://a:1", Some("/other.pem"))));
+    }
+
+    #[test]
+    fn paths_are_quoted_for_the_shell() {
+        assert_eq!(shell(Path::new("/a/b.pem")), "/a/b.pem");
+        assert_eq!(shell(Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }
 }

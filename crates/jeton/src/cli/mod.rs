@@ -16,6 +16,7 @@ mod fsck;
 mod grants;
 mod inspect;
 mod link;
+mod names;
 mod out;
 mod policies;
 mod profiles;

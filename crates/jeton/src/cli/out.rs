@@ -10,6 +10,21 @@ use super::{
     table::{self, Column},
 };
 
+/// Writes a line to standard output. A reader that went away (`| head`) has what it wanted.
+pub(super) fn line(text: &str) -> Result<(), Fault> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Fault::caused("cannot write to standard output", &error))
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// Writes a value to standard output, as JSON.
+pub(super) fn json_line(value: &Value) -> Result<(), Fault> {
+    line(&serde_json::to_string_pretty(value).unwrap_or_default())
+}
+
 /// How answers are written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Out {
@@ -18,39 +33,24 @@ pub(super) struct Out {
 }
 
 impl Out {
-    /// Writes a line. A reader that went away (`| head`) has what it wanted.
-    pub(super) fn line(self, text: &str) -> Result<(), Fault> {
-        match writeln!(std::io::stdout(), "{text}") {
-            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-                Err(Fault::caused("cannot write to standard output", &error))
-            }
-            Ok(()) | Err(_) => Ok(()),
-        }
-    }
-
-    /// Writes a value as JSON.
-    pub(super) fn json(self, value: &Value) -> Result<(), Fault> {
-        self.line(&serde_json::to_string_pretty(value).unwrap_or_default())
-    }
-
     /// Writes a thing.
     pub(super) fn thing(self, columns: &[Column], item: &Value) -> Result<(), Fault> {
         if self.json {
-            return self.json(item);
+            return json_line(item);
         }
-        self.line(&table::thing(columns, item))
+        line(&table::thing(columns, item))
     }
 
     /// Writes a list.
     pub(super) fn list(self, columns: &[Column], listed: &Listed) -> Result<(), Fault> {
         if self.json {
-            return self.json(&listed.json());
+            return json_line(&listed.json());
         }
         if listed.items.is_empty() {
             self.note("none");
             return Ok(());
         }
-        self.line(&table::list(columns, &listed.items))?;
+        line(&table::list(columns, &listed.items))?;
         if listed.next.is_some() {
             self.note("there are more: --all shows all, --limit N more");
         }
@@ -60,9 +60,9 @@ impl Out {
     /// Says in a line that something was done.
     pub(super) fn done(self, value: &Value, words: &str) -> Result<(), Fault> {
         if self.json {
-            return self.json(value);
+            return json_line(value);
         }
-        self.line(words)
+        line(words)
     }
 
     /// Tells people something that is no answer.

@@ -1,6 +1,6 @@
 //! `jeton policy`: what each class of tokens may be.
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
 use serde_json::{Map, Value, json};
 
@@ -86,34 +86,33 @@ enum YesNo {
 }
 
 #[derive(Args, Debug)]
-#[command(group = ArgGroup::new("something").multiple(true).required(true))]
 struct Set {
     /// The class
     #[arg(value_enum)]
     class: ClassName,
     /// The lifetime of a token whose order names none
-    #[arg(long, value_name = "SPAN", value_parser = units::span, group = "something")]
+    #[arg(long, value_name = "SPAN", value_parser = units::span)]
     lifetime_default: Option<u64>,
     /// The longest lifetime that an order may name
-    #[arg(long, value_name = "SPAN", value_parser = units::span, group = "something")]
+    #[arg(long, value_name = "SPAN", value_parser = units::span)]
     lifetime_max: Option<u64>,
     /// Unused for so long, a token stops working
-    #[arg(long, value_name = "SPAN", value_parser = units::span, group = "something")]
+    #[arg(long, value_name = "SPAN", value_parser = units::span)]
     idle: Option<u64>,
     /// However long unused, a token goes on working
-    #[arg(long, conflicts_with = "idle", group = "something")]
+    #[arg(long, conflicts_with = "idle")]
     no_idle: bool,
     /// Whether tokens without an end may be ordered
-    #[arg(long, value_enum, group = "something")]
+    #[arg(long, value_enum)]
     permanent: Option<YesNo>,
     /// The limit of a token whose order names none
-    #[arg(long, value_name = "COUNT/SPAN", value_parser = units::limit, group = "something")]
+    #[arg(long, value_name = "COUNT/SPAN", value_parser = units::limit)]
     limit: Option<LimitView>,
     /// No limit unless an order names one
-    #[arg(long, conflicts_with = "limit", group = "something")]
+    #[arg(long, conflicts_with = "limit")]
     no_limit: bool,
     /// The longest overlap of a rotation
-    #[arg(long, value_name = "SPAN", value_parser = units::span, group = "something")]
+    #[arg(long, value_name = "SPAN", value_parser = units::span)]
     overlap_max: Option<u64>,
 }
 
@@ -135,7 +134,12 @@ pub(super) async fn run(args: PolicyArgs, out: Out) -> Result<(), Fault> {
     let known = known.and_then(Value::as_object).cloned();
     let known =
         known.ok_or_else(|| Fault::failed(format!("the server has no policy of {class}")))?;
-    let order = Value::Object(after(known, &set));
+    let policy = after(known.clone(), &set);
+    if policy == known {
+        let words = "say what shall be different: nothing is named, or it is so already";
+        return Err(Fault::usage(words).hint("`jeton policy set --help` lists what can be"));
+    }
+    let order = Value::Object(policy);
     let path = format!("/v1/policies/{class}");
     out.thing(&COLUMNS, &remote.order(Method::PUT, &path, &order).await?)
 }

@@ -10,7 +10,7 @@ use super::{
     link::Link,
     out::Out,
     remote::{Once, Remote},
-    table::{Column, at, by, give},
+    table::{Column, at, by, give, rights},
 };
 
 const EXAMPLES: &str = "\
@@ -22,7 +22,7 @@ Examples:
 
 const COLUMNS: [Column; 4] = [
     at("name", "/name"),
-    at("grants", "/permit/grants"),
+    by("grants", rights),
     by("may give", give),
     at("id", "/id"),
 ];

@@ -27,7 +27,8 @@ pub(super) fn read(from: Option<&Path>, what: &str) -> Result<Secret, Fault> {
         Some(path) if !is_stdin(from) => path.display().to_string(),
         _ => "standard input".to_owned(),
     };
-    let failed = |e: std::io::Error| Fault::caused(format!("cannot read {what} from {place}"), &e);
+    let failed =
+        |e: std::io::Error| Fault::caused(format!("cannot read the {what} from {place}"), &e);
     let text = match from {
         Some(path) if !is_stdin(from) => bounded(File::open(path).map_err(failed)?),
         _ if std::io::stdin().is_terminal() => ask(what),
@@ -35,7 +36,8 @@ pub(super) fn read(from: Option<&Path>, what: &str) -> Result<Secret, Fault> {
     };
     let text = text.map_err(failed)?;
     if u64::try_from(text.len()).is_ok_and(|len| len > SECRET_BYTES_MAX) {
-        let words = format!("{place} holds more than {SECRET_BYTES_MAX} bytes: that is not {what}");
+        let words =
+            format!("{place} holds more than {SECRET_BYTES_MAX} bytes: that is not a {what}");
         return Err(Fault::failed(words));
     }
     let trimmed = text.trim();
@@ -158,6 +160,11 @@ pub(super) fn private_dir(path: &Path) -> std::io::Result<()> {
     builder.recursive(true).mode(0o700).create(path)
 }
 
+/// Whether a mode lets anybody but the owner in.
+pub(super) const fn is_exposed(mode: u32) -> bool {
+    mode & 0o077 != 0
+}
+
 /// The permission bits of a file.
 pub(super) fn mode_of(metadata: &fs::Metadata) -> u32 {
     metadata.mode() & 0o7777
@@ -182,14 +189,14 @@ mod tests {
         let path = dir.path().join("s");
         fs::write(&path, "  abc \r\n").unwrap();
         assert_eq!(
-            read(Some(&path), "a token").ok().unwrap().expose_secret(),
+            read(Some(&path), "token").ok().unwrap().expose_secret(),
             "abc"
         );
         fs::write(&path, "\n").unwrap();
-        assert!(fault(read(Some(&path), "a token")).contains("holds no a token"));
+        assert!(fault(read(Some(&path), "token")).contains("holds no token"));
         fs::write(&path, "x".repeat(4097)).unwrap();
-        assert!(fault(read(Some(&path), "a token")).contains("more than 4096"));
-        assert!(fault(read(Some(&dir.path().join("none")), "a token")).contains("cannot read"));
+        assert!(fault(read(Some(&path), "token")).contains("more than 4096"));
+        assert!(fault(read(Some(&dir.path().join("none")), "token")).contains("cannot read"));
     }
 
     #[test]

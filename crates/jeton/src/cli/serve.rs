@@ -1,5 +1,6 @@
 //! `jeton serve`: its flags are the registry of the configuration, so that they cannot drift from it.
 
+use std::fmt::Write as _;
 use std::{
     io::IsTerminal as _,
     path::{Path, PathBuf},
@@ -14,8 +15,8 @@ use tracing_subscriber::EnvFilter;
 
 use super::{
     fault::{Fault, chain},
-    link::absolute,
-    out::Out,
+    link::{absolute, shell},
+    out::{Out, line},
 };
 use crate::{
     config::{Config, KEYS},
@@ -219,25 +220,25 @@ fn tell(config: &Config, running: &Running, out: Out) -> Result<(), Fault> {
             "setup_secret_file": secret_file,
             "ledger_size": running.doors.node.verifier.size(),
         });
-        return out.line(&started.to_string());
+        return line(&started.to_string());
     }
     let mut text = format!("jeton {} is ready.\n\n", env!("CARGO_PKG_VERSION"));
-    let mut line = |label: &str, value: &dyn core::fmt::Display| {
-        text.push_str(&format!("  {label:<11}{value}\n"));
+    let mut put = |label: &str, value: &dyn core::fmt::Display| {
+        _ = writeln!(text, "  {label:<11}{value}");
     };
-    line("address", &url);
+    put("address", &url);
     if let Some(plain) = running.plain_address {
-        line("plain", &format!("http://{plain} (this machine only)"));
+        put("plain", &format!("http://{plain} (this machine only)"));
     }
     if let Some(socket) = &config.unix_socket {
-        line("socket", &absolute(socket).display());
+        put("socket", &absolute(socket).display());
     }
-    line("data", &absolute(&config.data_dir).display());
+    put("data", &absolute(&config.data_dir).display());
     match &ca {
-        Some(ca) => line("CA file", &ca.display()),
-        None => line("CA", &"that of your own certificate"),
+        Some(ca) => put("CA file", &ca.display()),
+        None => put("CA", &"that of your own certificate"),
     }
-    let trust = ca.as_ref().map(|ca| quoted(ca));
+    let trust = ca.as_ref().map(|ca| shell(ca));
     if let (Some((secret, _)), Some(file)) = (&running.setup, &secret_file) {
         text.push_str(&first_run(
             secret.expose_secret(),
@@ -249,34 +250,26 @@ fn tell(config: &Config, running: &Running, out: Out) -> Result<(), Fault> {
     let cacert = trust
         .map(|ca| format!("--cacert {ca} "))
         .unwrap_or_default();
-    text.push_str(&format!(
+    _ = write!(
+        text,
         "\nIs it there?\n\n  curl {cacert}{url}/healthz\n\nCtrl-C stops it."
-    ));
-    out.line(&text)
+    );
+    line(&text)
 }
 
 fn first_run(secret: &str, file: &Path, url: &str, trust: Option<&str>) -> String {
     // Where standard output is kept (a journal, a file) the secret does not belong: its file is enough.
-    let shown = match std::io::stdout().is_terminal() {
-        true => format!("\n\n  {secret}\n\nIt is also in {}.", file.display()),
-        false => format!(" is in {}.", file.display()),
+    let shown = if std::io::stdout().is_terminal() {
+        format!("\n\n  {secret}\n\nIt is also in {}.", file.display())
+    } else {
+        format!(" is in {}.", file.display())
     };
     let trust = trust.unwrap_or("YOUR-CA.pem");
     format!(
         "\nNobody has set it up yet. The setup secret, good once and for an hour,{shown}\nRedeem it in another terminal:\n\n  \
          jeton setup --server {url} --ca {trust} --secret-file {}\n",
-        quoted(file)
+        shell(file)
     )
-}
-
-/// A path as a shell takes it.
-fn quoted(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%".contains(c);
-    if text.chars().all(plain) {
-        return text;
-    }
-    format!("'{}'", text.replace('\'', "'\\''"))
 }
 
 #[cfg(test)]
@@ -291,11 +284,5 @@ mod tests {
             let help = flag.and_then(Arg::get_help).map(ToString::to_string);
             assert!(help.unwrap_or_default().len() > 10, "{}", key.name);
         }
-    }
-
-    #[test]
-    fn paths_are_quoted_for_the_shell() {
-        assert_eq!(quoted(Path::new("/a/b.pem")), "/a/b.pem");
-        assert_eq!(quoted(Path::new("/a b/it's")), "'/a b/it'\\''s'");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     fault::Fault,
     link::{Link, absolute},
-    out::Out,
+    out::{Out, line},
     remote::Remote,
     secret::{self, SecretFile, directory_of, private_dir},
     store::{self, Place, Profile, Store},
@@ -26,7 +26,7 @@ Examples:
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct SetupArgs {
-    /// The server; https://127.0.0.1:8443 unless told
+    /// The server; `https://127.0.0.1:8443` unless told
     #[arg(long, value_name = "URL")]
     server: Option<String>,
     /// The CA file that the server's certificate must come from
@@ -159,9 +159,8 @@ impl Keeper {
             Ok(())
         });
         if kept.is_err() {
-            let out = Out { json: false };
-            out.note("The credential was made but could not be kept. Keep it now, it cannot be shown again:");
-            out.line(&text)?;
+            Out { json: false }.note("The credential was made but could not be kept. Keep it now, it cannot be shown again:");
+            line(&text)?;
         }
         kept
     }

@@ -1,5 +1,6 @@
 //! The credential store: profiles of server and token in one file of mode 0600, written whole or not at all.
 
+use std::fmt::Write as _;
 use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
@@ -14,7 +15,8 @@ use zeroize::Zeroizing;
 
 use super::{
     fault::Fault,
-    secret::{SecretFile, directory_of, mode_of, private_dir},
+    link::shell,
+    secret::{SecretFile, directory_of, is_exposed, mode_of, private_dir},
 };
 use crate::capability;
 
@@ -111,11 +113,11 @@ impl Store {
         };
         // The mode is that of the open file: it cannot change between the look and the read.
         let mode = mode_of(&file.metadata().map_err(|e| Fault::caused(words(), &e))?);
-        if mode & 0o077 != 0 {
+        if is_exposed(mode) {
             let sentence = format!("{} can be read by others (mode {mode:04o})", path.display());
             let hint = format!(
                 "chmod 600 {0}; its tokens may be known: rotate them",
-                path.display()
+                shell(path)
             );
             return Err(Fault::failed(sentence).hint(hint));
         }
@@ -184,19 +186,19 @@ impl Store {
             "# Credentials of the jeton command line. Whoever reads this file can act as you.\n",
         );
         if let Some(current) = &self.current {
-            text.push_str(&format!("current = {}\n", quoted(current)));
+            _ = writeln!(text, "current = {}", quoted(current));
         }
         for (name, profile) in &self.profiles {
-            text.push_str(&format!("\n[profiles.{name}]\n"));
+            _ = writeln!(text, "\n[profiles.{name}]");
             match &profile.place {
                 Place::Url { server, ca } => {
-                    text.push_str(&format!("server = {}\n", quoted(server)));
+                    _ = writeln!(text, "server = {}", quoted(server));
                     if let Some(ca) = ca {
-                        text.push_str(&format!("ca = {}\n", quoted(&ca.to_string_lossy())));
+                        _ = writeln!(text, "ca = {}", quoted(&ca.to_string_lossy()));
                     }
                 }
                 Place::Socket(path) => {
-                    text.push_str(&format!("socket = {}\n", quoted(&path.to_string_lossy())));
+                    _ = writeln!(text, "socket = {}", quoted(&path.to_string_lossy()));
                 }
             }
             let token = Zeroizing::new(quoted(profile.token.expose_secret()));

@@ -2,6 +2,7 @@
 
 use comfy_table::{ContentArrangement, Table, presets};
 use serde_json::Value;
+use std::fmt::Write as _;
 
 /// One column of a list, or one line about a thing.
 pub(super) struct Column {
@@ -85,7 +86,7 @@ fn object(value: &Value) -> String {
     if let (Some(api), Some(_)) = (value.get("api"), value.get("scopes")) {
         let mut text = format!("{}={}", show(api), list("scopes").join(","));
         if !list("resources").is_empty() {
-            text.push_str(&format!("@{}", list("resources").join(";")));
+            _ = write!(text, "@{}", list("resources").join(";"));
         }
         return text;
     }
@@ -117,6 +118,16 @@ pub(super) fn brief(grants: Option<&Value>) -> String {
         }
     }
     show(&grants)
+}
+
+/// What a permit allows.
+pub(super) fn rights(item: &Value) -> String {
+    let text = item.pointer("/permit/grants").map(show).unwrap_or_default();
+    if text.is_empty() {
+        "none".to_owned()
+    } else {
+        text
+    }
 }
 
 /// What may be handed on.

@@ -130,13 +130,12 @@ enum Keep {
 
 async fn found(link: &Link, create: Create, out: Out) -> Result<(), Fault> {
     let store = link.store_path()?;
-    let keep = match &create.secret_file {
-        Some(path) => Keep::File(SecretFile::fresh(path)?),
-        None => {
-            let name = create.store_as.unwrap_or_else(|| create.prefix.clone());
-            let named = store::profile_name(&name).map_err(Fault::usage)?;
-            Keep::Profile(Keeper::ready(&store, &named)?, named)
-        }
+    let keep = if let Some(path) = &create.secret_file {
+        Keep::File(SecretFile::fresh(path)?)
+    } else {
+        let name = create.store_as.unwrap_or_else(|| create.prefix.clone());
+        let name = store::profile_name(&name).map_err(Fault::usage)?;
+        Keep::Profile(Keeper::ready(&store, &name)?, name)
     };
     let resolved = link.resolve()?;
     let place = resolved.place.clone();
@@ -163,11 +162,12 @@ async fn found(link: &Link, create: Create, out: Out) -> Result<(), Fault> {
             };
             keeper.keep(place, secret, current)?;
             told(&mut answer, &name, &store);
-            match create.use_it {
-                true => format!("Its administrator is profile {name}, which counts from now on."),
-                false => format!(
+            if create.use_it {
+                format!("Its administrator is profile {name}, which counts from now on.")
+            } else {
+                format!(
                     "Its administrator is profile {name}: add --profile {name}, or `jeton profile use {name}`."
-                ),
+                )
             }
         }
     };

@@ -9,8 +9,9 @@ use serde_json::{Map, Value, json};
 use super::{
     grants::{GiveArgs, UseArgs},
     link::Link,
+    names::{id, subject_id},
     policies::ClassName,
-    remote::{Once, Pages, id, subject_id},
+    remote::{Once, Pages},
     units,
     users::NameArgs,
 };

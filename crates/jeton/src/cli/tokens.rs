@@ -9,7 +9,7 @@ use super::{
     fault::Fault,
     inspect,
     link::Link,
-    out::Out,
+    out::{Out, json_line, line},
     remote::Remote,
     secret::{self, SecretFile},
     setup::take_secret,
@@ -23,9 +23,12 @@ const LIST: [Column; 8] = [
     at("class", "/class"),
     at("subject", "/subject"),
     at("state", "/state"),
-    by("grants", |token| match inherits(token) {
-        true => ALL.to_owned(),
-        false => table::brief(token.get("grants")),
+    by("grants", |token| {
+        if inherits(token) {
+            ALL.to_owned()
+        } else {
+            table::brief(token.get("grants"))
+        }
     }),
     by("expires", expires),
     at("last used", "/last_used_at"),
@@ -111,7 +114,7 @@ pub(super) async fn run(args: TokenArgs, out: Out) -> Result<(), Fault> {
         TokenCommand::Whoami => {
             let answer = Remote::open(link)?.get("/v1/whoami").await?;
             if out.json {
-                return out.json(&answer);
+                return json_line(&answer);
             }
             let token = answer.get("token").unwrap_or(&Value::Null);
             out.thing(&SHOW, token)
@@ -162,7 +165,7 @@ fn deliver(mut answer: Value, file: Option<SecretFile>, out: Out) -> Result<(), 
     let id = token.get("id").and_then(Value::as_str).unwrap_or("tok_…");
     if answer.get("secret_available").and_then(Value::as_bool) == Some(false) {
         if out.json {
-            out.json(&answer)?;
+            json_line(&answer)?;
         } else {
             out.note(&table::thing(&SHOW, &token));
         }
@@ -171,7 +174,7 @@ fn deliver(mut answer: Value, file: Option<SecretFile>, out: Out) -> Result<(), 
         return Err(Fault::failed(words).hint(hint));
     }
     if out.json && file.is_none() {
-        return out.json(&answer);
+        return json_line(&answer);
     }
     let secret = take_secret(&mut answer)?;
     if !out.json {
@@ -182,28 +185,19 @@ fn deliver(mut answer: Value, file: Option<SecretFile>, out: Out) -> Result<(), 
             "the secret is lost: `jeton token rotate {id} --overlap 0` makes a new one"
         ))
     };
-    match file {
-        Some(file) => {
-            let path = file
-                .keep(&format!("{}\n", secret.expose_secret()))
-                .map_err(lost)?;
-            if let Some(map) = answer.as_object_mut() {
-                map.insert("secret_file".to_owned(), path.display().to_string().into());
-            }
-            let words = format!("\nThe secret is in {}.", path.display());
-            if out.json {
-                out.json(&answer)
-            } else {
-                out.line(words.trim_start())
-            }
+    let Some(file) = file else {
+        if std::io::stdout().is_terminal() {
+            out.note("\nKeep the secret now, it cannot be shown again:\n");
         }
-        None => {
-            if std::io::stdout().is_terminal() {
-                out.note("\nKeep the secret now, it cannot be shown again:\n");
-            }
-            out.line(secret.expose_secret()).map_err(lost)
-        }
+        return line(secret.expose_secret()).map_err(lost);
+    };
+    let path = file
+        .keep(&format!("{}\n", secret.expose_secret()))
+        .map_err(lost)?;
+    if let Some(map) = answer.as_object_mut() {
+        map.insert("secret_file".to_owned(), path.display().to_string().into());
     }
+    out.done(&answer, &format!("The secret is in {}.", path.display()))
 }
 
 async fn alter(link: &Link, change: &Change, out: Out) -> Result<(), Fault> {

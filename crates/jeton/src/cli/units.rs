@@ -1,6 +1,7 @@
 //! Spans, limits and instants as people write them: `30d`, `100/60s`, `2030-01-31T12:00:00Z`.
 
 use crate::http::view::LimitView;
+use std::fmt::Write as _;
 
 const UNITS: [(char, u64); 6] = [
     ('y', 365 * 86_400),
@@ -59,11 +60,12 @@ pub(super) fn span_text(seconds: u64) -> String {
     let mut rest = seconds;
     let mut text = String::new();
     for (name, unit) in UNITS {
-        // Weeks read worse than days: 30d, not 4w2d.
-        if name == 'w' || rest < unit {
+        // Weeks and broken years read worse than days: 30d, not 4w2d.
+        let odd = name == 'w' || (name == 'y' && !seconds.is_multiple_of(unit));
+        if odd || rest < unit {
             continue;
         }
-        text.push_str(&format!("{}{name}", rest / unit));
+        _ = write!(text, "{}{name}", rest / unit);
         rest %= unit;
     }
     text
@@ -132,7 +134,7 @@ mod tests {
 
     #[test]
     fn spans_are_written_back() {
-        for text in ["45s", "1h30m", "30d", "1y", "1d12h", "0s"] {
+        for text in ["45s", "1h30m", "30d", "1y", "366d", "1d12h", "0s"] {
             assert_eq!(span_text(span(text).unwrap()), text);
         }
     }

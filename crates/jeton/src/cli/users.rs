@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::{
     fault::Fault,
     link::Link,
+    names::id,
     out::Out,
-    remote::{Once, Pages, Remote, id},
+    remote::{Once, Pages, Remote},
     table::{Column, at},
 };
 

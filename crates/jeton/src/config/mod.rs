@@ -93,7 +93,11 @@ fn list<T: core::str::FromStr>(text: &str) -> Option<Vec<T>> {
         .collect()
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "one shape for all readers")]
+#[expect(
+    clippy::unnecessary_wraps,
+    clippy::option_option,
+    reason = "one shape for all readers"
+)]
 fn path(text: &str) -> Option<Option<PathBuf>> {
     Some((!text.is_empty()).then(|| PathBuf::from(text)))
 }

@@ -23,7 +23,8 @@ use crate::{
         extract::{Order, Params, PathId},
         routes::Reply,
         users::{
-            StandingOrder, WordsOrder, named, page_of, set_subject_standing, set_subject_words, standing,
+            StandingOrder, WordsOrder, named, page_of, set_subject_standing, set_subject_words,
+            standing,
         },
         view::{Instant, Named, Page, PermitView, words_bounded},
     },

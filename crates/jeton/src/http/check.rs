@@ -187,7 +187,8 @@ async fn one_inner(
         Ok(passed) => answer::allowed(&mut out, &directory, &question, passed),
         Err(_) => {
             let verdict = verdict(&directory, &question, &checked);
-            serde_json::to_writer(&mut out, &verdict).map_err(|_| Problem::of(Refusal::Internal))?;
+            serde_json::to_writer(&mut out, &verdict)
+                .map_err(|_| Problem::of(Refusal::Internal))?;
         }
     }
     Ok(out)
@@ -281,7 +282,11 @@ impl Memo {
 
     fn remember(&self, text: &str, tenant: TenantId, digest: Digest) {
         let text = Zeroizing::new(text.to_owned());
-        *self.asker.lock() = Some(Asked { text, tenant, digest });
+        *self.asker.lock() = Some(Asked {
+            text,
+            tenant,
+            digest,
+        });
     }
 
     /// The question that a view asks, its names read anew only when they or the directory changed.
@@ -291,7 +296,9 @@ impl Memo {
         tenant: TenantId,
         view: &'a CheckView<'_>,
     ) -> Result<Question<'a>, Problem> {
-        let Some(scopes) = &view.scopes else { return question(directory, tenant, view, "") };
+        let Some(scopes) = &view.scopes else {
+            return question(directory, tenant, view, "");
+        };
         let mut meant = self.meant.lock();
         if let Some(m) = meant.as_ref()
             && m.size == directory.size()
@@ -302,9 +309,18 @@ impl Memo {
             return Ok(asking((tenant, m.api, m.needed), view));
         }
         let fresh = question(directory, tenant, view, "")?;
-        let names = (view.api.to_string(), scopes.iter().map(ToString::to_string).collect());
+        let names = (
+            view.api.to_string(),
+            scopes.iter().map(ToString::to_string).collect(),
+        );
         let (size, api, needed) = (directory.size(), fresh.api, fresh.needed);
-        *meant = Some(Meant { size, tenant, names, api, needed });
+        *meant = Some(Meant {
+            size,
+            tenant,
+            names,
+            api,
+            needed,
+        });
         Ok(fresh)
     }
 }
@@ -316,9 +332,14 @@ fn admit(
     memo: &Memo,
     parts: &http::request::Parts,
 ) -> Result<Asker, Problem> {
-    let json = parts.headers.get(http::header::CONTENT_TYPE).is_some_and(|v| {
-        v.as_bytes().get(..16).is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
-    });
+    let json = parts
+        .headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|v| {
+            v.as_bytes()
+                .get(..16)
+                .is_some_and(|h| h.eq_ignore_ascii_case(b"application/json"))
+        });
     let text = extract::credential(&parts.headers)?;
     let known = memo.asker(&text);
     let tenant = match known {
@@ -344,7 +365,10 @@ fn admit(
     let passed = checked.map_err(|denied| {
         *memo.asker.lock() = None;
         let catalogue = jeton_core::api::own_catalogue();
-        let missing = catalogue.names(&denied.refused.missing).map(str::to_owned).collect();
+        let missing = catalogue
+            .names(&denied.refused.missing)
+            .map(str::to_owned)
+            .collect();
         Problem::denied(&denied, missing)
     })?;
     // Not while it is known by an older pepper alone: that digest is about to be renewed.

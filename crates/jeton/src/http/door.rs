@@ -165,7 +165,7 @@ async fn routed(
     doors.metrics.request(status, since());
     tracing::info!(
         request_id = arrival.request_id,
-        method = %method,
+        method = shown_method(&method),
         path = shown_path(&path),
         status,
         code,
@@ -173,6 +173,26 @@ async fn routed(
         "request"
     );
     Response::from_parts(parts, body)
+}
+
+/// A method as the log may show it: any word can stand in its place, a secret too.
+fn shown_method(method: &Method) -> &str {
+    let known = [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::TRACE,
+        Method::CONNECT,
+    ];
+    if known.contains(method) {
+        method.as_str()
+    } else {
+        "other"
+    }
 }
 
 /// A path as the log may show it: ids and short plain words; a secret that somebody put there is left out.

@@ -66,12 +66,13 @@ impl Metrics {
 
 /// All counters in the text format of Prometheus 0.0.4.
 #[must_use]
+#[expect(clippy::too_many_lines, reason = "a table: one row for each counter")]
 pub fn text(doors: &Doors) -> String {
     let mut out = String::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: &[(String, u64)]| {
-        out.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+        out.extend([format!("# HELP {name} {help}\n# TYPE {name} {kind}\n")]);
         for (labels, value) in rows {
-            out.push_str(&format!("{name}{labels} {value}\n"));
+            out.extend([format!("{name}{labels} {value}\n")]);
         }
     };
     let metrics = &doors.metrics;

@@ -331,7 +331,11 @@ pub async fn set_subject_words(
     words_bounded(order.name.as_deref(), order.metadata.as_ref())?;
     let ctx = caller.ctx();
     let WordsOrder { name, metadata } = order;
-    let words = Words { name, metadata, ..Words::of(&ctx) };
+    let words = Words {
+        name,
+        metadata,
+        ..Words::of(&ctx)
+    };
     let size = simple(&ctx, Purpose::Grow, words, move |facts, authority| {
         account::rename(authority, id, facts.directory)
     });

@@ -49,7 +49,7 @@ impl Ballast {
                 Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
                 Err(error) => return Err(error.into()),
             }
-            let zeros = [0u8; 1 << 16];
+            let zeros = vec![0u8; 1 << 16];
             let mut left = self.bytes;
             while left > 0 {
                 let step = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());

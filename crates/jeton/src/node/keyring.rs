@@ -355,7 +355,7 @@ fn private(path: &Path) -> Result<(), KeyringError> {
         .map_err(file("look at", path))?
         .permissions()
         .mode();
-    if mode & 0o077 == 0 {
+    if mode.trailing_zeros() >= 6 {
         Ok(())
     } else {
         Err(KeyringError::Open(path.to_owned()))

@@ -76,7 +76,21 @@ pub fn write(
     partial: &[Vec<Hash>],
 ) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
-    let file = fs::File::create(&fresh)?;
+    let written = write_to(&fresh, keyring, verifier, partial);
+    if written.is_err() {
+        // Half a snapshot is worth nothing, and on a full disk revocations need its room.
+        drop(fs::remove_file(&fresh));
+    }
+    written.and_then(|()| fs::rename(&fresh, path))
+}
+
+fn write_to(
+    fresh: &Path,
+    keyring: &Keyring,
+    verifier: &Verifier,
+    partial: &[Vec<Hash>],
+) -> std::io::Result<()> {
+    let file = fs::File::create(fresh)?;
     let mut out = Tagged {
         stream: BufWriter::new(file),
         tag: keyring.mac_context(LABEL),
@@ -118,8 +132,7 @@ pub fn write(
         .stream
         .into_inner()
         .map_err(std::io::IntoInnerError::into_error)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)
+    file.sync_all()
 }
 
 fn cbor(value: &impl minicbor::Encode<()>) -> Vec<u8> {

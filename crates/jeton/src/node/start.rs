@@ -307,20 +307,19 @@ fn learn(reader: &mut dyn Reader, keyring: &Keyring, path: &Path) -> Result<Lear
         sealer: Sealer::new(),
         from_snapshot: 0,
     };
-    let learnt = replay(reader, keyring, from_snapshot.unwrap_or_else(from_nothing))?;
-    if learnt.sealer.frontier() == head.frontier && learnt.directory.size() == head.size {
+    let agrees = |learnt: &Learnt| {
+        learnt.sealer.frontier() == head.frontier && learnt.directory.size() == head.size
+    };
+    // A snapshot of another history ends in a wrong edge, or on the way there at an event that does not follow from it:
+    // either way a full replay says whether the store is sound.
+    if let Some(snapshot) = from_snapshot
+        && let Ok(learnt) = replay(reader, keyring, snapshot)
+        && agrees(&learnt)
+    {
         return Ok(learnt);
     }
-    if learnt.from_snapshot == 0 {
-        let why = "the tree's right edge is not what the leaves give".to_owned();
-        return Err(StartError::Unsound {
-            index: head.size,
-            why,
-        });
-    }
-    // The snapshot is of another history: a full replay says whether the store is sound.
     let learnt = replay(reader, keyring, from_nothing())?;
-    if learnt.sealer.frontier() == head.frontier && learnt.directory.size() == head.size {
+    if agrees(&learnt) {
         return Ok(learnt);
     }
     let why = "the tree's right edge is not what the leaves give".to_owned();
@@ -361,7 +360,7 @@ fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<
         .as_ref()
         .ok_or_else(|| bad("the leaf has no opening"))?;
     let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
-    leaf_commits(state, keyring, stored, salt, bytes, &record)?;
+    leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
     state.sealer.push(&stored.leaf);
     unsound(index, state.directory.apply(index, &record))?;
     unsound(index, state.index.apply(index, &record, &state.directory))
@@ -372,8 +371,7 @@ fn leaf_commits(
     state: &Learnt,
     keyring: &Keyring,
     stored: &Stored,
-    salt: &[u8; 32],
-    bytes: &[u8],
+    (salt, bytes): (&[u8; 32], &[u8]),
     record: &Record,
 ) -> Result<(), StartError> {
     let tenant = record.tenant;
@@ -468,6 +466,15 @@ impl Node {
             && thread.join().is_err()
         {
             tracing::error!("the writer panicked");
+            return;
+        }
+        // On a full disk the room is for revocations.
+        if self
+            .writer
+            .shared()
+            .full
+            .load(std::sync::atomic::Ordering::Relaxed)
+        {
             return;
         }
         if let Err(error) = self.snapshot() {

@@ -19,11 +19,15 @@ pub(crate) fn call(operation: &Operation, ids: &Ids) -> (String, Option<Value>) 
         "createApp" => json!({"sponsor": ids.user, "permit": {}}),
         "changeApp" => json!({"permit": {}, "sponsor": ids.user}),
         "createRole" => json!({"name": format!("role-{}", &ids.api[20..]), "permit": {}}),
-        "createApi" => json!({"name": format!("api-{}", &ids.api[20..]), "audience": "urn:new:api"}),
+        "createApi" => {
+            json!({"name": format!("api-{}", &ids.api[20..]), "audience": "urn:new:api"})
+        }
         "setApiScopes" => json!({"scopes": [{"name": "read", "default": true}, {"name": "write"}]}),
         "setApiRoutes" => json!({"routes": [{"path": "/read", "scopes": ["read"]}]}),
-        "importApi" => json!({"openapi": {"openapi": "3.0.0", "info": {"title": "t", "version": "1"},
-            "paths": {}}}),
+        "importApi" => {
+            json!({"openapi": {"openapi": "3.0.0", "info": {"title": "t", "version": "1"},
+            "paths": {}}})
+        }
         "setPolicy" => json!({"lifetime_default_s": 3600, "lifetime_max_s": 86_400,
             "permanent": false, "overlap_max_s": 3600}),
         "setup" => json!({"secret": "it was spent long ago"}),

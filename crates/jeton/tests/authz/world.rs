@@ -113,11 +113,7 @@ impl World {
         let grants = json!([{"api": "jeton", "scopes": everything}]);
         let permit = json!({"grants": grants, "give": give});
         let order = json!({"sponsor": self.own.user, "permit": permit});
-        let robot = a
-            .order("POST", "/v1/apps", order)
-            .await
-            .is(201)
-            .text("/id");
+        let robot = a.order("POST", "/v1/apps", order).await.is(201).text("/id");
         let svc = |grants: Value| json!({"class": "svc", "subject": robot, "grants": grants});
         let (id, revoked) = a.issue(svc(grants.clone())).await;
         let path = format!("/v1/tokens/{id}/revoke");

@@ -29,7 +29,11 @@ fn instant(out: &mut Vec<u8>, name: &str, at: Time) {
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * of_year + 2) / 153;
     let day = of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     let year = year_of_era + era * 400 + u32::from(month <= 2);
     out.extend_from_slice(b",\"");
     out.extend_from_slice(name.as_bytes());

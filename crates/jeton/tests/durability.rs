@@ -1,0 +1,586 @@
+//! What a process leaves behind when it is killed, and what a start believes: kill -9 of the real binary under load, starts
+//! cut short, damaged and foreign snapshots, a damaged or older ledger, a second process on the same directory.
+//!
+//! A kill says nothing about power cuts: those are the gate `powercut`.
+
+mod common;
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::{BufRead as _, BufReader, Read as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+};
+
+use common::{Said, send};
+use jeton::{
+    capability::{self, Clock},
+    net::{Client, Roots},
+    node::start::{self, Node, Place, StartError},
+};
+use jeton_core::{id::TokenId, token::record::State};
+use jeton_store::{Continue, Reader as _, sqlite::SqliteReader};
+use serde_json::{Value, json};
+
+// The real binary.
+
+/// `jeton serve` on a directory, killed when it is dropped.
+struct Process {
+    child: Child,
+    address: String,
+    ca: PathBuf,
+}
+
+/// A process that may not yet be ready, or never become so.
+fn spawn(data: &Path) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_jeton"));
+    command.args(["--json", "serve", "--listen", "127.0.0.1:0"]);
+    command.args(["--ballast-mib", "1", "--log-filter", "warn"]);
+    command.arg("--data-dir").arg(data).env_clear();
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    command.stderr(Stdio::piped()).spawn().unwrap()
+}
+
+impl Process {
+    fn start(data: &Path) -> Self {
+        let mut child = spawn(data);
+        let mut line = String::new();
+        let mut out = BufReader::new(child.stdout.take().unwrap());
+        out.read_line(&mut line).unwrap();
+        let started: Value = serde_json::from_str(&line).unwrap_or_else(|error| {
+            let mut told = String::new();
+            let read = child.stderr.take().unwrap().read_to_string(&mut told);
+            panic!("{error}: {line:?}: {told:?} {read:?}");
+        });
+        Self {
+            address: started["address"].as_str().unwrap().to_owned(),
+            ca: started["ca"].as_str().unwrap().into(),
+            child,
+        }
+    }
+
+    fn client(&self) -> Client {
+        Client::https(&self.address, Roots::File(&self.ca)).unwrap()
+    }
+
+    /// SIGKILL: nothing in the process learns of it.
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+async fn order(client: &Client, token: &str, path: &str, order: Value) -> Said {
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str())];
+    send(client, "POST", path, &headers, Some(&order)).await
+}
+
+/// As [`order`]; `None`: no answer came.
+async fn try_order(client: &Client, token: &str, path: &str, order: &Value) -> Option<Value> {
+    let mut headers = http::HeaderMap::new();
+    headers.insert("authorization", format!("Bearer {token}").parse().unwrap());
+    headers.insert("content-type", "application/json".parse().unwrap());
+    let body = bytes::Bytes::from(order.to_string());
+    let sent = client.send(http::Method::POST, path, headers, body).await;
+    let (status, _, body) = sent.ok()?;
+    let said: Value = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    assert!(status.is_success(), "{path}: {status} {said}");
+    Some(said)
+}
+
+/// Sets a fresh directory up: the operator's and the admin's token, and a user who may read.
+async fn set_up(data: &Path, client: &Client) -> (String, String, Value) {
+    let secret = fs::read_to_string(data.join("setup-secret")).unwrap();
+    let setup = json!({"secret": secret.trim()});
+    let said = send(client, "POST", "/v1/setup", &[], Some(&setup)).await;
+    let operator = said.is(201).text("/secret");
+    let said = order(client, &operator, "/v1/tenants", json!({"prefix": "acme"})).await;
+    let admin = said.is(201).text("/secret");
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let api =
+        json!({"name": "docs", "audience": "https://docs.test", "scopes": [{"name": "read"}]});
+    order(client, &admin, "/v1/apis", api).await.is(201);
+    let role = json!({"name": "reader", "permit": {"grants": grants}});
+    order(client, &admin, "/v1/roles", role).await.is(201);
+    let said = order(client, &admin, "/v1/users", json!({"roles": ["reader"]})).await;
+    let user = said.is(201).text("/id");
+    let issue = json!({"class": "key", "subject": user, "grants": grants});
+    (operator, admin, issue)
+}
+
+/// What is known of a token.
+#[derive(Clone, Debug)]
+struct Fate {
+    id: String,
+    /// Every secret that was shown, the youngest last.
+    secrets: Vec<String>,
+    revoked: Known,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Known {
+    No,
+    /// It was asked for, and no answer came.
+    Perhaps,
+    Yes,
+}
+
+/// Issues, rotates and revokes until no answer comes any more.
+async fn submit(client: Client, admin: String, issue: Value, done: Arc<AtomicUsize>) -> Vec<Fate> {
+    let mut fates: Vec<Fate> = Vec::new();
+    loop {
+        let Some(said) = try_order(&client, &admin, "/v1/tokens", &issue).await else {
+            return fates;
+        };
+        let text = |pointer: &str, said: &Value| {
+            let found = said.pointer(pointer).and_then(Value::as_str);
+            found.unwrap().to_owned()
+        };
+        let id = text("/token/id", &said);
+        let secrets = vec![text("/secret", &said)];
+        let revoked = Known::No;
+        fates.push(Fate {
+            id,
+            secrets,
+            revoked,
+        });
+        done.fetch_add(1, Relaxed);
+        let number = fates.len();
+        let fate = fates.last_mut().unwrap();
+        if number % 2 == 0 {
+            let path = format!("/v1/tokens/{}/rotate", fate.id);
+            let Some(said) = try_order(&client, &admin, &path, &json!({})).await else {
+                return fates;
+            };
+            fate.secrets.push(text("/secret", &said));
+            done.fetch_add(1, Relaxed);
+        }
+        if number % 3 == 0 {
+            let path = format!("/v1/tokens/{}/revoke", fate.id);
+            fate.revoked = Known::Perhaps;
+            if try_order(&client, &admin, &path, &json!({}))
+                .await
+                .is_none()
+            {
+                return fates;
+            }
+            fate.revoked = Known::Yes;
+            done.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+/// Every secret must be good or revoked, as was acknowledged; what was left open is settled now, for good.
+async fn settle(client: &Client, admin: &str, fates: &mut [Fate]) {
+    for some in fates.chunks_mut(300) {
+        let checks: Vec<Value> = some
+            .iter()
+            .flat_map(|f| &f.secrets)
+            .map(|secret| json!({"token": secret, "api": "docs", "scopes": ["read"]}))
+            .collect();
+        let asked = order(client, admin, "/v1/check/batch", json!({"checks": checks})).await;
+        let said = asked.is(200).body;
+        let mut verdicts = said["results"].as_array().unwrap().iter();
+        for fate in some {
+            for _ in &fate.secrets {
+                let verdict = verdicts.next().unwrap();
+                let revoked = verdict["code"] == "token_revoked";
+                assert!(revoked || verdict["allowed"] == true, "{fate:?}: {verdict}");
+                match fate.revoked {
+                    Known::Yes => assert!(revoked, "{fate:?}: {verdict}"),
+                    Known::No => assert!(!revoked, "{fate:?}: {verdict}"),
+                    Known::Perhaps if revoked => fate.revoked = Known::Yes,
+                    Known::Perhaps => fate.revoked = Known::No,
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_twenty_kills() {
+    const KILLS: usize = 20;
+    const SUBMITTERS: usize = 8;
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut process = Process::start(&data);
+    let (_, admin, issue) = set_up(&data, &process.client()).await;
+    let mut fates: Vec<Fate> = Vec::new();
+    for kill in 0..KILLS {
+        let done = Arc::new(AtomicUsize::new(0));
+        let mut tasks = tokio::task::JoinSet::new();
+        for _ in 0..SUBMITTERS {
+            let (client, done) = (process.client(), Arc::clone(&done));
+            tasks.spawn(submit(client, admin.clone(), issue.clone(), done));
+        }
+        // Anywhere in the middle of a batch: how far each submitter is then is left to chance.
+        let [enough]: [u8; 1] = capability::draw();
+        while done.load(Relaxed) < 1 + usize::from(enough) / 4 {
+            tokio::task::yield_now().await;
+        }
+        process.kill();
+        while let Some(own) = tasks.join_next().await {
+            fates.extend(own.unwrap());
+        }
+        process = Process::start(&data);
+        settle(&process.client(), &admin, &mut fates).await;
+        let ids: HashSet<&str> = fates.iter().map(|f| f.id.as_str()).collect();
+        assert_eq!(ids.len(), fates.len(), "kill {kill}: an id came twice");
+    }
+    process.kill();
+    let checked = Command::new(env!("CARGO_BIN_EXE_jeton"))
+        .args(["--json", "fsck", "--data-dir"])
+        .arg(&data)
+        .env_clear()
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&checked.stdout);
+    assert!(checked.status.success(), "{told}");
+    let report: Value = serde_json::from_str(&told).unwrap();
+    assert_eq!(report["findings"], json!([]), "{told}");
+}
+
+/// Killed as soon as each file of a first start is there, the next start begins or goes on, and can be set up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_start_that_is_cut_short_does_no_harm() {
+    let moments = [
+        "lock",
+        "kek",
+        "keyring",
+        "ledger.db",
+        "ledger.db-wal",
+        "ballast",
+        "setup-secret",
+        "tls",
+    ];
+    for moment in moments {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let mut child = spawn(&data);
+        while !data.join(moment).exists() {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{moment}: {ended:?}");
+            std::thread::yield_now();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let process = Process::start(&data);
+        let client = process.client();
+        let (_, admin, issue) = set_up(&data, &client).await;
+        let said = order(&client, &admin, "/v1/tokens", issue).await;
+        said.is(201);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_process_on_the_same_directory_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut first = Process::start(&data);
+    let client = first.client();
+    let (_, admin, issue) = set_up(&data, &client).await;
+    let second = spawn(&data).wait_with_output().unwrap();
+    let told = String::from_utf8_lossy(&second.stderr);
+    assert!(!second.status.success());
+    assert!(told.contains("another jeton is running on it"), "{told}");
+    assert!(told.contains(&*data.to_string_lossy()), "{told}");
+    // The first did not feel it, and when it is gone its directory is free, however it went.
+    let said = order(&client, &admin, "/v1/tokens", issue).await;
+    let kept = said.is(201).text("/secret");
+    first.kill();
+    let third = Process::start(&data);
+    let question = json!({"token": kept, "api": "docs", "scopes": ["read"]});
+    let said = order(&third.client(), &admin, "/v1/check", question).await;
+    assert_eq!(said.is(200).body["allowed"], true);
+}
+
+// The node alone.
+
+fn place(data: &Path) -> Place {
+    Place {
+        ballast_bytes: 0,
+        ..Place::in_dir(data, "jeton.local/ledger")
+    }
+}
+
+fn node(data: &Path) -> Result<Node, StartError> {
+    start::start(&place(data), Arc::new(Clock::start()))
+}
+
+/// Everything that a start must get right, in comparable form.
+#[derive(PartialEq, Eq, Debug)]
+struct Seen {
+    size: u64,
+    image: Vec<u8>,
+    tokens: Vec<(TokenId, String, u32, u64)>,
+}
+
+fn seen(node: &Node, ids: &[TokenId]) -> Seen {
+    let mut image = Vec::new();
+    minicbor::encode(node.verifier.directory().image(), &mut image).unwrap();
+    let told = |id: &TokenId| {
+        let token = node.verifier.record(*id).unwrap();
+        let state = match token.state {
+            State::Active => "active".to_owned(),
+            State::Suspended { reason } => format!("suspended {}", reason.as_str()),
+            State::Revoked { at, reason } => format!("revoked {} {}", at.millis(), reason.as_str()),
+        };
+        (token.id, state, token.generation, token.issued)
+    };
+    Seen {
+        size: node.verifier.size(),
+        image,
+        tokens: ids.iter().map(told).collect(),
+    }
+}
+
+/// A stopped authority of some hundred events, with a snapshot: issued, rotated, revoked.
+async fn stopped() -> (tempfile::TempDir, Vec<TokenId>) {
+    let authority = common::Authority::start().await;
+    authority.api("docs", &["read"]).await;
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let (user, _) = authority.user("reader", grants.clone()).await;
+    let mut ids = Vec::new();
+    for number in 0..280 {
+        let issue = json!({"class": "key", "subject": user, "grants": grants});
+        let (id, _) = authority.issue(issue).await;
+        if number % 20 == 0 {
+            let path = format!("/v1/tokens/{id}/rotate");
+            authority.order("POST", &path, json!({})).await.is(200);
+        }
+        if number % 30 == 0 {
+            let path = format!("/v1/tokens/{id}/revoke");
+            authority.order("POST", &path, json!({})).await.is(200);
+        }
+        ids.push(id.parse().unwrap());
+    }
+    authority.running.stop().await;
+    (authority.dir, ids)
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_not_whole_or_not_ours_is_not_believed() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let snapshot = data.join("snapshot");
+    let whole = fs::read(&snapshot).unwrap();
+    let first = node(&data).unwrap();
+    assert!(first.started.from_snapshot > 0, "a whole one is believed");
+    let due = seen(&first, &ids);
+    drop(first);
+
+    let mut wrong: Vec<(String, Vec<u8>)> = Vec::new();
+    for length in [
+        0,
+        7,
+        8,
+        9,
+        100,
+        whole.len() / 2,
+        whole.len() - 33,
+        whole.len() - 1,
+    ] {
+        wrong.push((format!("cut to {length}"), whole[..length].to_vec()));
+    }
+    let step = (whole.len() / 24).max(1);
+    for position in (0..whole.len()).step_by(step).chain([whole.len() - 1]) {
+        let mut bytes = whole.clone();
+        bytes[position] ^= 1 << (position % 8);
+        wrong.push((format!("bit flipped at {position}"), bytes));
+    }
+    wrong.push(("longer".into(), [&whole[..], &[0; 40]].concat()));
+    wrong.push(("noise".into(), vec![0xa5; 4096]));
+    // Sizes that would take all memory if they were believed.
+    let huge = [&whole[..8], &u64::MAX.to_le_bytes(), &whole[16..]].concat();
+    wrong.push(("a huge section".into(), huge));
+    let (other, _) = stopped().await;
+    let foreign = fs::read(other.path().join("data/snapshot")).unwrap();
+    wrong.push(("another authority's".into(), foreign));
+    for (what, bytes) in wrong {
+        fs::write(&snapshot, &bytes).unwrap();
+        let started = node(&data).unwrap_or_else(|error| panic!("{what}: {error}"));
+        // Bytes after the end are never looked at.
+        let believed = what == "longer";
+        assert_eq!(started.started.from_snapshot > 0, believed, "{what}");
+        assert_eq!(seen(&started, &ids), due, "{what}");
+        drop(started);
+    }
+    // A good stop makes a good one again.
+    let started = node(&data).unwrap();
+    started.stop();
+    drop(started);
+    let again = node(&data).unwrap();
+    assert_eq!(again.started.from_snapshot, due.size);
+    assert_eq!(seen(&again, &ids), due);
+}
+
+/// Two histories with one keyring, as after a restored backup that went another way: the snapshot of one is no state of the
+/// other, whether it is shorter, as long, or longer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_another_history_is_not_believed() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let other = dir.path().join("other");
+    copy_dir(&data, &other);
+    let goes_on = |data: &Path, count: u8| {
+        let node = node(data).unwrap();
+        for _ in 0..count {
+            revoke_one(&node, &ids);
+        }
+        node.stop();
+    };
+    goes_on(&other, 3);
+    let foreign = fs::read(other.join("snapshot")).unwrap();
+    // Shorter, as long, and longer than the foreign one.
+    for _ in 0..5 {
+        goes_on(&data, 1);
+        let due = {
+            fs::remove_file(data.join("snapshot")).unwrap();
+            let node = node(&data).unwrap();
+            seen(&node, &ids)
+        };
+        fs::write(data.join("snapshot"), &foreign).unwrap();
+        let node = node(&data).unwrap_or_else(|error| panic!("at {}: {error}", due.size));
+        assert_eq!(node.started.from_snapshot, 0, "at {}", due.size);
+        assert_eq!(seen(&node, &ids), due);
+        node.stop();
+    }
+}
+
+/// Ends some token that still lives: an event that no other history has at this index.
+fn revoke_one(node: &Node, ids: &[TokenId]) {
+    use jeton::node::writer::{Purpose, Ruling};
+    use jeton_core::{
+        decision::Decision,
+        event::{Actor, Event},
+        token::record::Reason,
+    };
+    let [dice]: [u8; 1] = capability::draw();
+    let living: Vec<TokenId> = ids
+        .iter()
+        .filter(|id| {
+            let token = node.verifier.record(**id);
+            token.is_some_and(|t| !matches!(t.state, State::Revoked { .. }))
+        })
+        .copied()
+        .collect();
+    let token = living[usize::from(dice) % living.len()];
+    let tenant = node.verifier.record(token).unwrap().tenant;
+    let submitted = node.writer.submit(Purpose::Reduce, move |_| {
+        let reason = Reason::Abuse;
+        let events = vec![Event::TokenRevoked { token, reason }];
+        Ruling {
+            tenant,
+            actor: Actor::Authority,
+            request: None,
+            words: None,
+            decision: Decision::yes((), events),
+        }
+    });
+    let done =
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(submitted));
+    assert!(done.is_ok());
+}
+
+/// Changes one byte of the database where `bytes` stand: as a failing disk or an editor would.
+fn damage(database: &Path, bytes: &[u8]) {
+    let mut file = fs::read(database).unwrap();
+    let at = file
+        .windows(bytes.len())
+        .position(|w| w == bytes)
+        .expect("the bytes are in the file");
+    file[at + bytes.len() / 2] ^= 0x10;
+    fs::write(database, file).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_ledger_does_not_start_and_says_where() {
+    let (dir, _) = stopped().await;
+    let data = dir.path().join("data");
+    let database = data.join("ledger.db");
+    assert!(!data.join("ledger.db-wal").exists(), "it was closed well");
+    let mut reader = SqliteReader::open(&database).unwrap();
+    let (mut events, frontier) = (Vec::new(), reader.head().unwrap().frontier);
+    let each = &mut |stored| {
+        events.push(stored);
+        Ok(Continue::Yes)
+    };
+    reader.events(0, each).unwrap();
+    drop(reader);
+    fs::remove_file(data.join("snapshot")).unwrap();
+    let whole = fs::read(&database).unwrap();
+    let refused = |what: &str, bytes: &[u8], says: &str| {
+        damage(&database, bytes);
+        let told = match node(&data) {
+            Ok(_) => panic!("{what}: it started"),
+            Err(error) => error.to_string(),
+        };
+        assert!(told.contains(says), "{what}: {told}");
+        assert!(told.contains("jeton fsck"), "{what}: {told}");
+        fs::write(&database, &whole).unwrap();
+        for left in ["ledger.db-wal", "ledger.db-shm"] {
+            drop(fs::remove_file(data.join(left)));
+        }
+    };
+    for index in [0, 1, 100, events.len() - 1] {
+        let stored = &events[index];
+        let (salt, record) = stored.opening.as_ref().unwrap();
+        let says = format!("index {index}:");
+        refused("leaf", &stored.leaf[40..], &says);
+        refused("salt", salt, &says);
+        // The last bytes lie in the row's own page, however long the record is.
+        refused("record", &record[record.len() - 30..], &says);
+    }
+    refused("frontier", &frontier, "right edge");
+    node(&data).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_database_in_its_place_does_not_start() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let backup = fs::read(data.join("ledger.db")).unwrap();
+    let first = node(&data).unwrap();
+    let stored = first.verifier.size();
+    for _ in 0..3 {
+        revoke_one(&first, &ids);
+    }
+    first.stop();
+    drop(first);
+    // The database alone is put back, as after a mishap: revoked tokens would live again.
+    fs::write(data.join("ledger.db"), backup).unwrap();
+    let Err(error) = node(&data) else {
+        panic!("it started");
+    };
+    let told = error.to_string();
+    assert!(matches!(error, StartError::Rollback { .. }), "{told}");
+    for size in [stored, stored + 3] {
+        assert!(told.contains(&size.to_string()), "{told}");
+    }
+}
