@@ -11,7 +11,6 @@
     clippy::expect_used,
     clippy::unwrap_used,
     clippy::panic,
-    unreachable_pub,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,

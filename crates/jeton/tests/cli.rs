@@ -7,176 +7,18 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "cli/shell.rs"]
+mod shell;
+
 use std::{
     fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    sync::Mutex,
+    io::{BufRead as _, BufReader, Read as _},
+    os::unix::fs::PermissionsExt as _,
+    process::Stdio,
 };
 
 use serde_json::Value;
-
-const BIN: &str = env!("CARGO_BIN_EXE_jeton");
-
-/// A home of its own, and every argument that was ever given in it.
-struct Shell {
-    dir: tempfile::TempDir,
-    said: Mutex<Vec<String>>,
-}
-
-struct Done {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Done {
-    #[track_caller]
-    fn ok(self) -> Self {
-        assert_eq!(self.status, 0, "{}\n{}", self.stdout, self.stderr);
-        self
-    }
-
-    #[track_caller]
-    fn fails(self, status: i32, says: &str) -> Self {
-        assert_eq!(self.status, status, "{}\n{}", self.stdout, self.stderr);
-        let all = format!("{}\n{}", self.stdout, self.stderr);
-        assert!(all.contains(says), "{says:?} is not in:\n{all}");
-        self
-    }
-
-    #[track_caller]
-    fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {}", self.stdout))
-    }
-
-    #[track_caller]
-    fn text(&self, pointer: &str) -> String {
-        let json = self.json();
-        let found = json.pointer(pointer).and_then(Value::as_str);
-        found
-            .unwrap_or_else(|| panic!("no {pointer} in {json}"))
-            .to_owned()
-    }
-}
-
-impl Shell {
-    fn new() -> Self {
-        Self {
-            dir: tempfile::tempdir().unwrap(),
-            said: Mutex::default(),
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut said = self.said.lock().unwrap();
-        said.extend(args.iter().map(|a| (*a).to_owned()));
-        let mut command = Command::new(BIN);
-        command
-            .args(args)
-            .current_dir(self.dir.path())
-            .env_clear()
-            .env("HOME", self.dir.path());
-        command
-    }
-
-    fn run_with(&self, args: &[&str], input: &str) -> Done {
-        let mut command = self.command(args);
-        command.stdin(Stdio::piped());
-        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
-        // A command that never reads its input closes it early.
-        drop(child.stdin.take().unwrap().write_all(input.as_bytes()));
-        let out = child.wait_with_output().unwrap();
-        Done {
-            status: out.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(out.stdout).unwrap(),
-            stderr: String::from_utf8(out.stderr).unwrap(),
-        }
-    }
-
-    fn run(&self, args: &[&str]) -> Done {
-        self.run_with(args, "")
-    }
-
-    fn json(&self, args: &[&str]) -> Done {
-        let args: Vec<&str> = ["--json"].into_iter().chain(args.iter().copied()).collect();
-        self.run(&args).ok()
-    }
-
-    fn credentials(&self) -> PathBuf {
-        self.path(".config/jeton/credentials.toml")
-    }
-}
-
-struct Server {
-    child: Child,
-    address: String,
-    ca: String,
-    log: PathBuf,
-}
-
-impl Server {
-    fn start(shell: &Shell) -> Self {
-        let log = shell.path("log");
-        let err = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&log)
-            .unwrap();
-        let args = [
-            "--json",
-            "serve",
-            "--listen",
-            "127.0.0.1:0",
-            "--data-dir",
-            "data",
-            "--log-filter",
-            "trace",
-        ];
-        let mut command = shell.command(&args);
-        let command = command.stdin(Stdio::null()).stdout(Stdio::piped());
-        let mut child = command.stderr(err).spawn().unwrap();
-        let mut line = String::new();
-        let mut out = BufReader::new(child.stdout.take().unwrap());
-        out.read_line(&mut line).unwrap();
-        let started: Value = serde_json::from_str(&line)
-            .unwrap_or_else(|e| panic!("{e}: {line}{}", fs::read_to_string(&log).unwrap()));
-        let text = |name: &str| started[name].as_str().unwrap_or_default().to_owned();
-        assert!(!text("address").ends_with(":0"), "the real port is told");
-        Self {
-            address: text("address"),
-            ca: text("ca"),
-            child,
-            log,
-        }
-    }
-
-    /// What everybody on the machine can see of it.
-    fn visible(&self) -> String {
-        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
-        let read = |name: &str| fs::read(proc.join(name)).unwrap_or_default();
-        let both = [read("cmdline"), read("environ")].concat();
-        String::from_utf8_lossy(&both).into_owned()
-    }
-
-    fn stop(mut self) -> String {
-        let id = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
-        assert!(self.child.wait().unwrap().success(), "it stops well");
-        fs::read_to_string(&self.log).unwrap()
-    }
-}
-
-fn mode(path: &Path) -> u32 {
-    fs::metadata(path).unwrap().mode() & 0o777
-}
+use shell::{Server, Shell, mode};
 
 /// A served authority with an operator and the tenant `acme`, whose profile is current.
 fn acme() -> (Shell, Server) {
@@ -211,118 +53,125 @@ fn documents(shell: &Shell) {
 #[test]
 fn the_main_job_from_setup_to_fsck() {
     let (shell, server) = acme();
+    documents(&shell);
+    let grant = "documents=docs:read,docs:write";
+    let role = ["role", "create", "writer", "--grant", grant];
+    shell.run(&role).ok();
+    let user = ["user", "create", "--name", "Ada", "--role", "writer"];
+    let user = shell.json(&user).text("/id");
+    let app = ["app", "create", "--name", "export", "--sponsor", &user];
+    let app = [&app[..], &["--grant", "documents=docs:read@projects/**"]].concat();
+    let app = shell.json(&app).text("/id");
+    let (token, secret) = issued(&shell, &user);
+    checked(&shell, &secret);
+    rotated_changed_revoked(&shell, &token, &secret);
+    shell.run(&["app", "suspend", &app]).ok();
+    trail(&shell, &token);
+    shell.run(&["doctor", "--data-dir", "data"]).ok();
+    let fsck = ["fsck", "--data-dir", "data"];
+    shell.run(&fsck).fails(1, "jeton is running");
+
+    let visible = server.visible();
+    let log = server.stop();
+    let sound = shell.run(&fsck).ok();
+    assert!(sound.stdout.starts_with("sound: "), "{}", sound.stdout);
+    nothing_leaked(&shell, &[&secret], &format!("{visible}{log}"));
+    shell.run(&["user", "list"]).fails(1, "jeton serve");
+}
+
+#[test]
+fn setup_works_once_and_keeps_credentials_private() {
+    let (shell, server) = acme();
     assert_eq!(mode(&shell.credentials()), 0o600);
     assert!(!shell.path("data/setup-secret").exists(), "it is spent");
-    let again = ["setup", "--server", &server.address, "--data-dir", "data"];
-    shell.run(&again).fails(1, "profile operator already");
     let again = ["setup", "--server", &server.address, "--ca", &server.ca];
-    let again = [&again[..], &["--profile", "other"]].concat();
     shell
         .run_with(&again, "nonsense\n")
+        .fails(1, "profile operator already");
+    let other = [&again[..], &["--profile", "other"]].concat();
+    shell
+        .run_with(&other, "nonsense\n")
         .fails(1, "[setup_spent]");
     shell
         .run(&["tenant", "list"])
         .fails(1, "--profile operator");
-    let tenants = shell.run(&["--profile", "operator", "tenant", "list"]).ok();
-    assert!(tenants.stdout.contains("acme"));
-
-    documents(&shell);
-    let grant = "documents=docs:read,docs:write";
+    let list = ["--profile", "operator", "tenant", "list"];
+    assert!(shell.run(&list).ok().stdout.contains("acme"));
+    let operator = ["keys", "--profile", "operator"];
     shell
-        .run(&["role", "create", "writer", "--grant", grant])
+        .run(&[&operator[..], &["rotate", "acme"]].concat())
         .ok();
-    let user = shell
-        .json(&["user", "create", "--name", "Ada", "--role", "writer"])
-        .text("/id");
-    let app = ["app", "create", "--name", "export", "--sponsor", &user];
-    let app = [&app[..], &["--grant", "documents=docs:read@projects/**"]].concat();
-    let app = shell.json(&app).text("/id");
+    shell
+        .run(&[&operator[..], &["rotate", "acme"]].concat())
+        .fails(1, "[state_conflict]");
+    shell.run(&["profile", "remove", "acme"]).ok();
+    shell
+        .run(&["user", "list"])
+        .fails(2, "no profile is chosen");
+    server.stop();
+}
 
-    let key = [
-        "token",
-        "create",
-        "--class",
-        "key",
-        "--subject",
-        &user,
-        "--grant",
-        "documents=docs:read",
+/// Issues a key and returns its id and secret.
+fn issued(shell: &Shell, user: &str) -> (String, String) {
+    let key = ["token", "create", "--class", "key", "--subject", user];
+    let grant = ["--grant", "documents=docs:read", "--name", "laptop"];
+    let bounds = [
         "--lifetime",
         "30d",
         "--limit",
         "100/60s",
         "--network",
         "127.0.0.0/8",
-        "--name",
-        "laptop",
     ];
-    let made = shell.run(&key).ok();
+    let made = shell.run(&[&key[..], &grant, &bounds].concat()).ok();
     let secret = made.stdout.trim().to_owned();
-    assert!(
-        secret.starts_with("acme_key_") && !secret.contains('\n'),
-        "the secret stands alone"
-    );
+    let alone = secret.starts_with("acme_key_") && !secret.contains('\n');
+    assert!(alone, "the secret stands alone on standard output");
     assert!(made.stderr.contains("laptop") && !made.stderr.contains(&secret));
-    let find = shell
-        .run_with(&["--json", "token", "find"], &made.stdout)
-        .ok();
-    let token = find.text("/id");
+    let find = shell.run_with(&["--json", "token", "find"], &made.stdout);
+    (find.ok().text("/id"), secret)
+}
 
-    let check = [
-        "check",
-        "--api",
-        "documents",
-        "--address",
-        "127.0.0.1",
-        "--scope",
-    ];
-    let may = |scope: &str, text: &str| shell.run_with(&[&check[..], &[scope]].concat(), text);
-    assert!(may("docs:read", &secret).ok().stdout.starts_with("allowed"));
-    may("docs:write", &secret)
+const CHECK: [&str; 5] = ["check", "--api", "documents", "--address", "127.0.0.1"];
+
+fn checked(shell: &Shell, secret: &str) {
+    let may = |scope: &str, text: &str| {
+        let args = [&CHECK[..], &["--scope", scope]].concat();
+        shell.run_with(&args, text)
+    };
+    let allowed = may("docs:read", secret).ok();
+    assert!(allowed.stdout.starts_with("allowed"));
+    may("docs:write", secret)
         .fails(1, "[scope_missing]")
         .fails(1, "jeton explain scope_missing");
     may("docs:read", "acme_key_nonsense").fails(1, "[token_unknown]");
-    may("docs:wrong", &secret).fails(1, "[scope_unknown]");
+    may("docs:wrong", secret).fails(1, "[scope_unknown]");
+}
 
-    let rotate = [
-        "token",
-        "rotate",
-        &token,
-        "--overlap",
-        "0",
-        "--secret-file",
-        "key",
-    ];
+fn rotated_changed_revoked(shell: &Shell, token: &str, secret: &str) {
+    let rotate = ["token", "rotate", token, "--overlap", "0"];
+    let rotate = [&rotate[..], &["--secret-file", "key"]].concat();
     let rotated = shell.run(&rotate).ok();
-    assert!(!rotated.stdout.contains("acme_key_") && mode(&shell.path("key")) == 0o600);
-    may("docs:read", &secret).fails(1, "[token_replaced]");
-    let of = [
-        "check",
-        "--api",
-        "documents",
-        "--address",
-        "127.0.0.1",
-        "--of",
-        "key",
-    ];
-    shell.run(&of).ok();
-    let change = ["token", "change", &token, "--method", "get"];
+    assert!(!rotated.stdout.contains("acme_key_"));
+    assert_eq!(mode(&shell.path("key")), 0o600);
+    shell.run_with(&CHECK, secret).fails(1, "[token_replaced]");
+    let fresh = [&CHECK[..], &["--of", "key"]].concat();
+    shell.run(&fresh).ok();
+    let change = ["token", "change", token, "--method", "get"];
     let changed = shell.run(&change).ok().stdout;
-    assert!(
-        changed.contains("127.0.0.0/8") && changed.contains("GET"),
-        "what is not named stays"
-    );
+    let both = changed.contains("127.0.0.0/8") && changed.contains("GET");
+    assert!(both, "what is not named stays: {changed}");
     let revoke = [
-        "token", "revoke", &token, "--reason", "leaked", "--note", "found",
+        "token", "revoke", token, "--reason", "leaked", "--note", "found",
     ];
     shell.run(&revoke).ok();
-    shell.run(&of).fails(1, "[token_revoked]");
-    shell.run(&["app", "suspend", &app]).ok();
+    shell.run(&fresh).fails(1, "[token_revoked]");
+}
 
-    let trail = shell.json(&["events", "--token", &token, "--all"]).json();
-    let names: Vec<&str> = trail["items"]
-        .as_array()
-        .unwrap()
+fn trail(shell: &Shell, token: &str) {
+    let trail = shell.json(&["events", "--token", token, "--all"]).json();
+    let events = trail["items"].as_array().unwrap();
+    let names: Vec<&str> = events
         .iter()
         .map(|e| e["event"].as_str().unwrap())
         .collect();
@@ -337,17 +186,6 @@ fn the_main_job_from_setup_to_fsck() {
     assert!(some.stderr.contains("there are more"));
     let page = shell.json(&["events", "--limit", "2"]).json();
     assert!(page["items"].as_array().unwrap().len() == 2 && page["next"].is_string());
-    shell.run(&["doctor", "--data-dir", "data"]).ok();
-    shell
-        .run(&["fsck", "--data-dir", "data"])
-        .fails(1, "jeton is running");
-
-    let visible = server.visible();
-    let log = server.stop();
-    let sound = shell.run(&["fsck", "--data-dir", "data"]).ok();
-    assert!(sound.stdout.starts_with("sound: "), "{}", sound.stdout);
-    nothing_leaked(&shell, &[&secret], &format!("{visible}{log}"));
-    shell.run(&["user", "list"]).fails(1, "jeton serve");
 }
 
 /// No token stood in an argument, in the server's arguments and environment, or in a log line, be it at level trace.
@@ -404,7 +242,13 @@ fn wrong_input_is_told_with_field_and_rule() {
     assert_eq!(problem.status, 1);
     let problem: Value = serde_json::from_str(&problem.stderr).unwrap();
     assert_eq!(problem["code"], "not_found");
+    server.stop();
+}
 
+#[test]
+fn wrong_places_and_files_are_told() {
+    let (shell, server) = acme();
+    documents(&shell);
     fs::write(shell.path("api.yaml"), "openapi: 3.1.0\n").unwrap();
     let import = ["api", "import", "documents", "--openapi", "api.yaml"];
     shell.run(&import).fails(1, "not YAML");

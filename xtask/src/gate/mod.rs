@@ -11,6 +11,7 @@ mod canary;
 mod diskfull;
 mod lab;
 mod powercut;
+mod schemathesis;
 
 use std::process::ExitCode;
 
@@ -102,6 +103,15 @@ pub(crate) const GATES: &[Gate] = &[
         has_control: true,
         when: When::LongTest,
         needs: &["mounts"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "schemathesis",
+        promise: "the API does what its description says: no 5xx, no undocumented status, nothing illegal accepted",
+        run: schemathesis::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &["schemathesis"],
         needs_binary: false,
     },
 ];

@@ -160,9 +160,10 @@ pub(super) fn give(value: &Value) -> String {
 
 fn empty() -> Table {
     let mut table = Table::new();
+    // Nothing is wrapped: an id that is broken over two lines cannot be copied.
     table
         .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic);
+        .set_content_arrangement(ContentArrangement::Disabled);
     table
 }
 

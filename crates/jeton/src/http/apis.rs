@@ -52,8 +52,8 @@ pub struct RouteView {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16))]
     pub method: Option<String>,
-    /// The path: segments, `*` for one, `**` last for the rest.
-    #[schemars(length(min = 1, max = 512))]
+    /// The path: a slash and at most 512 bytes of segments, `*` for one, `**` last for the rest.
+    #[schemars(length(min = 1, max = 513))]
     pub path: String,
     /// The scopes that it needs, all of them.
     #[serde(default)]

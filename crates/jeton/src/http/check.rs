@@ -13,6 +13,7 @@ use jeton_core::{
     directory::Directory,
     id::{ApiId, TenantId},
     refusal::{Blame, Refusal},
+    resource::RESOURCE_BYTES_MAX,
     scope::ScopeSet,
     token::digest::Digest,
 };
@@ -28,7 +29,7 @@ use crate::{
         caller,
         door::{Answer, Doors, json, problem},
         error::{Problem, status},
-        extract,
+        extract, strict,
         view::{Instant, LimitView},
     },
     net::ConnInfo,
@@ -45,7 +46,6 @@ pub const BATCH_BYTES_MAX: usize = 1024 * 1024;
 pub struct CheckView<'a> {
     /// The credential that the request carried.
     #[serde(borrow)]
-    #[schemars(length(max = 4096))]
     pub token: Cow<'a, str>,
     /// The API that received it: id, short name or audience.
     #[serde(borrow)]
@@ -174,10 +174,11 @@ async fn one_inner(
     let (parts, body) = request.into_parts();
     let asker = admit(doors, conn, memo, &parts)?;
     let bytes = extract::read_body(body, extract::BODY_BYTES_MAX).await?;
-    let view: CheckView<'_> = match serde_json::from_slice(&bytes) {
+    let view: CheckView<'_> = match strict::from_slice(&bytes) {
         Ok(view) => view,
         Err(_) => return Err(unreadable::<Shape>(&bytes)),
     };
+    bounded(&view, "")?;
     let directory = doors.node.verifier.directory();
     let question = memo.question(&directory, asker.tenant, &view)?;
     let checked = doors.node.verifier.check(&view.token, &question, asker.now);
@@ -210,7 +211,7 @@ async fn batch_inner(
     let (parts, body) = request.into_parts();
     let asker = admit(doors, conn, &Memo::default(), &parts)?;
     let bytes = extract::read_body(body, BATCH_BYTES_MAX).await?;
-    let view: BatchView<'_> = match serde_json::from_slice(&bytes) {
+    let view: BatchView<'_> = match strict::from_slice(&bytes) {
         Ok(view) => view,
         Err(_) => return Err(unreadable::<Shapes>(&bytes)),
     };
@@ -224,6 +225,7 @@ async fn batch_inner(
         .enumerate()
         .map(|(at, check)| {
             let field = format!("checks[{at}].");
+            bounded(check, &field)?;
             Ok((
                 &*check.token,
                 question(&directory, asker.tenant, check, &field)?,
@@ -393,6 +395,26 @@ fn tell(doors: &Doors, checked: &Result<Passed, Denied>, now: Now, address: Opti
     if let Ok(passed) = checked {
         doors.observer.used(passed, now.time, address);
     }
+}
+
+/// The bounds that the description promises.
+fn bounded(view: &CheckView<'_>, field: &str) -> Result<(), Blame> {
+    let len = |text: &Option<Cow<'_, str>>| text.as_ref().map_or(0, |t| t.len());
+    for (name, len, most) in [
+        ("api", view.api.len(), 255),
+        ("resource", len(&view.resource), RESOURCE_BYTES_MAX),
+        ("method", len(&view.method), 16),
+        ("path", len(&view.path), 4096),
+    ] {
+        if len > most {
+            let rule = format!("at most {most} bytes");
+            return Err(Blame::field(Refusal::FieldInvalid, format!("{field}{name}"), rule));
+        }
+    }
+    if view.scopes.as_ref().is_some_and(|s| s.len() > 64) {
+        return Err(Blame::field(Refusal::TooMany, format!("{field}scopes"), "at most 64 scopes"));
+    }
+    Ok(())
 }
 
 /// The question that a view asks.

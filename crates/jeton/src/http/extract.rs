@@ -13,7 +13,10 @@ use ipnet::IpNet;
 use jeton_core::refusal::{Blame, Refusal};
 use serde::de::DeserializeOwned;
 
-use crate::{http::error::Problem, net::Peer};
+use crate::{
+    http::{error::Problem, strict::Strict},
+    net::Peer,
+};
 
 /// The largest body of an order or a question, in bytes.
 pub const BODY_BYTES_MAX: usize = 64 * 1024;
@@ -155,7 +158,7 @@ pub fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Blame> {
         return Err(not_json(format!("nested more than {DEPTH_MAX} deep")));
     }
     let mut from = serde_json::Deserializer::from_slice(bytes);
-    let value = serde_path_to_error::deserialize(&mut from).map_err(|error| {
+    let value = serde_path_to_error::deserialize(Strict(&mut from)).map_err(|error| {
         let path = shown_path(&error.path().to_string());
         let inner = error.into_inner();
         match inner.classify() {

@@ -19,6 +19,7 @@ pub mod policies;
 pub mod roles;
 pub mod routes;
 pub mod setup;
+pub mod strict;
 pub mod tenants;
 pub mod tokens;
 pub mod users;

@@ -4,7 +4,10 @@ use std::sync::OnceLock;
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, header};
-use jeton_core::api::own_catalogue;
+use jeton_core::{
+    api::own_catalogue,
+    id::{ApiKind, AppKind, Kind as _, RoleKind, TenantKind, TokenKind, UserKind},
+};
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
@@ -104,7 +107,7 @@ fn operation_value(
 fn parameters(operation: &Operation, generator: &mut schemars::SchemaGenerator) -> Vec<Value> {
     let mut out = Vec::new();
     if operation.path.contains("{id}") {
-        let schema = json!({ "type": "string", "maxLength": 64 });
+        let schema = json!({ "type": "string", "pattern": id_pattern(operation.path) });
         out.push(json!({ "name": "id", "in": "path", "required": true, "schema": schema }));
     }
     if !matches!(operation.access, Access::Public | Access::Holder) {
@@ -122,6 +125,21 @@ fn parameters(operation: &Operation, generator: &mut schemars::SchemaGenerator) 
     out
 }
 
+/// What stands at `{id}` in a path.
+fn id_pattern(path: &str) -> String {
+    let of = |prefix: &str| format!("^{prefix}_[0-9a-hjkmnp-tv-z]{{26}}$");
+    match path.split('/').nth(2) {
+        Some("tokens") => of(TokenKind::PREFIX),
+        Some("users") => of(UserKind::PREFIX),
+        Some("apps") => of(AppKind::PREFIX),
+        Some("roles") => of(RoleKind::PREFIX),
+        Some("apis") => of(ApiKind::PREFIX),
+        Some("tenants") => of(TenantKind::PREFIX),
+        Some("policies") => "^(key|pat|svc|pub)$".to_owned(),
+        _ => "^[a-z_]{1,64}$".to_owned(),
+    }
+}
+
 /// The properties of a query's schema, which is not kept: no body has its shape.
 fn take(schema: &Value, generator: &mut schemars::SchemaGenerator) -> Option<Map<String, Value>> {
     let name = schema.get("$ref")?.as_str()?.rsplit('/').next()?;
@@ -132,15 +150,16 @@ fn take(schema: &Value, generator: &mut schemars::SchemaGenerator) -> Option<Map
 /// Every status that an operation may answer.
 #[must_use]
 pub fn statuses(operation: &Operation) -> Vec<u16> {
-    let mut out = vec![operation.answer.0];
+    // 400: two credentials, or a header that is another one in disguise.
+    let mut out = vec![operation.answer.0, 400];
     if !matches!(operation.access, Access::Public) {
-        out.extend([400, 401, 403, 429]);
+        out.extend([401, 403, 429]);
     }
     if matches!(operation.access, Access::AnyOf(_)) {
         out.extend([412, 422]);
     }
     if operation.body.is_some() {
-        out.extend([400, 413, 415, 422]);
+        out.extend([413, 415, 422]);
     }
     if operation.path.contains("{id}") || operation.query.is_some() || operation.body.is_some() {
         out.push(404);
@@ -157,7 +176,8 @@ pub fn statuses(operation: &Operation) -> Vec<u16> {
     if operation.conflicts {
         out.push(409);
     }
-    if operation.method != "get" {
+    let changes = !matches!(operation.id, "check" | "checkBatch" | "findToken");
+    if operation.method != "get" && changes {
         out.push(507);
     }
     out.extend([500, 503]);

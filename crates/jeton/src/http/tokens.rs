@@ -252,7 +252,7 @@ impl IssueView {
             give: self
                 .give
                 .as_ref()
-                .map(|g| order::give(&directory, ctx.tenant, g))
+                .map(|g| g.read(&directory, ctx.tenant))
                 .transpose()?,
             conditions: order::conditions(&self.conditions, "conditions")?,
             lifetime: lifetime(self.lifetime_s, self.expires_at, self.permanent)?
@@ -461,7 +461,6 @@ pub async fn get(
 #[serde(deny_unknown_fields)]
 pub struct PossessionView {
     /// The text.
-    #[schemars(length(max = 4096))]
     pub token: String,
 }
 
@@ -632,9 +631,6 @@ pub struct ReasonView {
 
 impl ReasonView {
     fn read(&self) -> Result<Reason, Blame> {
-        let Some(text) = &self.reason else {
-            return Ok(Reason::Unspecified);
-        };
         if self.note.as_ref().is_some_and(|n| n.len() > 500) {
             return Err(Blame::field(
                 Refusal::FieldInvalid,
@@ -642,6 +638,9 @@ impl ReasonView {
                 "at most 500 bytes",
             ));
         }
+        let Some(text) = &self.reason else {
+            return Ok(Reason::Unspecified);
+        };
         Reason::parse(text).ok_or_else(|| {
             let known: Vec<_> = Reason::ALL.iter().map(|r| r.as_str()).collect();
             Blame::field(

@@ -6,6 +6,7 @@ use jeton_core::{
     id::TenantId,
     limit::Limit,
     permit::{Conditions, Give, Permit, Rights},
+    policy::LIFETIME_MAX,
     refusal::{Blame, Refusal},
     time::{Span, Time},
 };
@@ -131,6 +132,22 @@ pub struct GiveView {
     pub lifetime_max_s: Option<u64>,
 }
 
+impl GiveView {
+    /// Into what may be handed on.
+    ///
+    /// # Errors
+    /// A [`Blame`] on the field that is wrong.
+    pub fn read(&self, directory: &Directory, tenant: TenantId) -> Result<Give, Blame> {
+        let longest = self.lifetime_max_s.unwrap_or(1);
+        if !(1..=LIFETIME_MAX.as_seconds()).contains(&longest) {
+            let rule = "must be between 1 and 631152000 seconds (20 years)";
+            let field = "give.lifetime_max_s";
+            return Err(Blame::field(Refusal::FieldInvalid, field, rule));
+        }
+        crate::app::order::give(directory, tenant, self)
+    }
+}
+
 /// So many requests in so many seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -243,7 +260,7 @@ impl PermitView {
         let give = self
             .give
             .as_ref()
-            .map(|g| order::give(directory, tenant, g))
+            .map(|g| g.read(directory, tenant))
             .transpose()?;
         Ok(Permit {
             give,

@@ -54,17 +54,15 @@ impl Wanted {
     pub(crate) fn found(&self, bytes: &[u8]) -> Vec<String> {
         let mut out = HashSet::new();
         let nothing = [0; 4096];
-        let mut skip = 0;
-        for (at, window) in bytes.windows(8).enumerate() {
+        let mut next = 0;
+        while let Some(first) = bytes[next..].first_chunk::<8>() {
+            let at = next;
             // Most of a ballast is nothing.
-            if at < skip {
+            if *first == [0; 8] && bytes[at..].starts_with(&nothing) {
+                next += nothing.len() - 7;
                 continue;
             }
-            if bytes[at..].starts_with(&nothing) {
-                skip = at + nothing.len() - 7;
-                continue;
-            }
-            let first: &[u8; 8] = window.try_into().unwrap();
+            next += 1;
             if self.raw.contains(first) {
                 out.insert(format!("raw {}", data_encoding::HEXLOWER.encode(first)));
             }
