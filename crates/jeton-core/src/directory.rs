@@ -508,6 +508,8 @@ impl Directory {
             | Event::TokenRotated { .. }
             | Event::TokenRevoked { .. }
             | Event::TokenRehashed { .. }
+            | Event::PepperRotated { .. }
+            | Event::PepperRetired { .. }
             | Event::Renamed { .. } => Ok(()),
         }
     }

@@ -389,6 +389,23 @@ pub enum Event {
         #[cbor(n(0), with = "minicbor::bytes")]
         about: [u8; 16],
     },
+    /// A younger pepper came in force; the one before it is still accepted.
+    #[n(24)]
+    PepperRotated {
+        /// The number of the younger one.
+        #[n(0)]
+        pepper: u8,
+    },
+    /// The older pepper is accepted no more.
+    #[n(25)]
+    PepperRetired {
+        /// Its number.
+        #[n(0)]
+        pepper: u8,
+        /// How many live tokens were given up with it.
+        #[n(1)]
+        abandoned: u64,
+    },
 }
 
 impl Event {
@@ -420,6 +437,8 @@ impl Event {
             Self::CutOff { .. } => "token.cut_off",
             Self::TokenRehashed { .. } => "token.rehashed",
             Self::Renamed { .. } => "renamed",
+            Self::PepperRotated { .. } => "pepper.rotated",
+            Self::PepperRetired { .. } => "pepper.retired",
         }
     }
 
@@ -450,7 +469,9 @@ impl Event {
             | Self::SubjectStanding { .. }
             | Self::PolicySet { .. }
             | Self::CutOff { .. }
-            | Self::Renamed { .. } => None,
+            | Self::Renamed { .. }
+            | Self::PepperRotated { .. }
+            | Self::PepperRetired { .. } => None,
         }
     }
 
@@ -483,6 +504,8 @@ impl Event {
             | Self::TenantCreated { .. }
             | Self::TenantStanding { .. }
             | Self::PolicySet { .. }
+            | Self::PepperRotated { .. }
+            | Self::PepperRetired { .. }
             | Self::CutOff { subject: None, .. } => *tenant.bytes(),
         }
     }

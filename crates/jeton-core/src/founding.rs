@@ -102,6 +102,23 @@ pub fn set_tenant_standing(
     decide().into()
 }
 
+/// Notes what the operator does with a tenant's pepper: the key itself is in no event.
+pub fn note_pepper(
+    operator: &Authority,
+    tenant: TenantId,
+    event: Event,
+    directory: &Directory,
+) -> Decision<()> {
+    let decide = || {
+        if directory.system() != Some(operator.tenant()) || !operator.holds(own::KEYS_WRITE) {
+            return Err(Blame::from(Refusal::ScopeMissing));
+        }
+        directory.tenant(tenant).ok_or(Refusal::NotFound)?;
+        Ok(((), vec![event]))
+    };
+    decide().into()
+}
+
 /// What the first application of a tenant may do: run jeton there, and give everything on.
 #[must_use]
 pub fn admin_permit(system: bool) -> Permit {

@@ -1,6 +1,14 @@
 //! The recipe `deploy/nginx/jeton.conf`, word for word but for addresses and paths, in a real nginx: between it and jeton
 //! a tap that keeps what was asked, behind it an application that says what it was sent.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use std::{

@@ -1,5 +1,7 @@
 //! The description and the router say the same: served as made, sound in itself, and each documented operation is there.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,5 +1,11 @@
 //! The forward-auth door itself: who may ask, which of a proxy's headers count, what an answer says and what it never says.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test stops at the first surprise"
+)]
+
 mod common;
 
 use common::{Authority, Said, send};

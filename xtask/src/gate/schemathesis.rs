@@ -7,12 +7,12 @@
 
 use std::{
     io::{BufRead as _, BufReader},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, ensure};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     install,
@@ -65,10 +65,10 @@ def before_call(context, case, kwargs):
 "#;
 
 /// 412 is a no like any other, though schemathesis does not count it.
-const CONFIGURATION: &str = r#"
+const CONFIGURATION: &str = r"
 [checks]
 negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 409, 412, 413, 415, 422, 429]
-"#;
+";
 
 /// Runs it.
 pub(crate) fn run(options: &Options) -> anyhow::Result<Value> {

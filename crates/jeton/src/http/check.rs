@@ -408,11 +408,19 @@ fn bounded(view: &CheckView<'_>, field: &str) -> Result<(), Blame> {
     ] {
         if len > most {
             let rule = format!("at most {most} bytes");
-            return Err(Blame::field(Refusal::FieldInvalid, format!("{field}{name}"), rule));
+            return Err(Blame::field(
+                Refusal::FieldInvalid,
+                format!("{field}{name}"),
+                rule,
+            ));
         }
     }
     if view.scopes.as_ref().is_some_and(|s| s.len() > 64) {
-        return Err(Blame::field(Refusal::TooMany, format!("{field}scopes"), "at most 64 scopes"));
+        return Err(Blame::field(
+            Refusal::TooMany,
+            format!("{field}scopes"),
+            "at most 64 scopes",
+        ));
     }
     Ok(())
 }

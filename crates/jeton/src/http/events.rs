@@ -248,7 +248,11 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
             before,
             after,
         } => {
-            json!({"class": class.as_str(), "before": format!("{before:?}"), "after": format!("{after:?}")})
+            json!({
+                "class": class.as_str(),
+                "before": crate::http::policies::PolicyView::of(before),
+                "after": crate::http::policies::PolicyView::of(after),
+            })
         }
         Event::TokenIssued {
             token,
@@ -294,5 +298,9 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
             "subject": subject.map(|s| s.to_string()), "below": below, "reason": reason.as_str()
         }),
         Event::Renamed { .. } => json!({}),
+        Event::PepperRotated { pepper } => json!({"pepper": pepper}),
+        Event::PepperRetired { pepper, abandoned } => {
+            json!({"pepper": pepper, "abandoned_tokens": abandoned})
+        }
     }
 }

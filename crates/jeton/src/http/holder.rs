@@ -16,8 +16,7 @@ use crate::{
         error::Problem,
         extract::{self, Order},
         routes::Reply,
-        tokens::{PossessionView, TokenView, view},
-        view::Named,
+        tokens::{self, PossessionView, TokenView, view},
     },
 };
 
@@ -42,12 +41,13 @@ pub async fn whoami(
     let now = doors.node.clock.now();
     let token = doors.node.verifier.holder(&text, arrival.address, now);
     let token = token.map_err(|denied| Problem::denied(&denied, Vec::new()))?;
+    let words = tokens::named(&doors.node, &token).await?;
     let directory = doors.node.verifier.directory();
     let own = token.terms.permit.use_.held(&JETON_API, None);
     let view = WhoamiView {
         tenant: token.tenant.to_string(),
         may_rotate: own.contains(jeton_core::api::own::TOKENS_OWN),
-        token: view(&directory, &token, Named::default(), now.time),
+        token: view(&directory, &token, words, now.time),
     };
     Ok(Reply::new(StatusCode::OK, view))
 }

@@ -113,23 +113,28 @@ fn declared(openapi: &Map<String, Value>) -> Vec<ScopeView> {
     out
 }
 
-/// The scopes of an operation. Alternatives cannot be kept as one need: they are refused, rather than half understood.
+/// The scopes of an operation. Alternatives cannot be kept as one need, and what has another shape says nothing that can be
+/// kept: both are refused, rather than half understood.
 fn needed(security: Option<&Value>, place: &str) -> Result<Vec<String>, Blame> {
-    let alternatives = security
-        .and_then(Value::as_array)
-        .map_or(&[][..], Vec::as_slice);
-    let mut sets: Vec<Vec<String>> = alternatives
-        .iter()
-        .filter_map(Value::as_object)
-        .map(|schemes| {
-            let lists = schemes.values().filter_map(Value::as_array).flatten();
-            let mut names: Vec<String> =
-                lists.filter_map(Value::as_str).map(str::to_owned).collect();
-            names.sort();
-            names.dedup();
-            names
-        })
-        .collect();
+    let Some(security) = security else {
+        return Ok(Vec::new());
+    };
+    let malformed = || {
+        let rule = "must be a list of objects that name lists of scopes";
+        Blame::field(Refusal::FieldInvalid, place, rule)
+    };
+    let mut sets: Vec<Vec<String>> = Vec::new();
+    for alternative in security.as_array().ok_or_else(malformed)? {
+        let mut names = Vec::new();
+        for scopes in alternative.as_object().ok_or_else(malformed)?.values() {
+            for name in scopes.as_array().ok_or_else(malformed)? {
+                names.push(name.as_str().ok_or_else(malformed)?.to_owned());
+            }
+        }
+        names.sort();
+        names.dedup();
+        sets.push(names);
+    }
     sets.dedup();
     if sets.len() > 1 {
         let rule = "alternatives need different scopes: jeton's routes take one set";
@@ -188,11 +193,20 @@ mod tests {
 
     #[test]
     fn what_cannot_be_kept_is_refused() {
-        let text =
-            r#"{"openapi":"3.0.0","paths":{"/a":{"get":{"security":[{"o":["x"]},{"o":["y"]}]}}}}"#;
-        let Value::Object(map) = serde_json::from_str(text).unwrap() else {
-            panic!()
-        };
-        assert!(read(&map, &[]).is_err());
+        for security in [
+            r#"[{"o":["x"]},{"o":["y"]}]"#,
+            r#"[{"o":["x"]},{}]"#,
+            r#"{"o":["x"]}"#,
+            r#"["x"]"#,
+            r#"[{"o":"x"}]"#,
+            r#"[{"o":[1]}]"#,
+            "null",
+        ] {
+            let text = format!(
+                r#"{{"openapi":"3.0.0","paths":{{"/a":{{"get":{{"security":{security}}}}}}}}}"#
+            );
+            let map: Map<String, Value> = serde_json::from_str(&text).unwrap();
+            assert!(read(&map, &[]).is_err(), "{security}");
+        }
     }
 }

@@ -56,17 +56,25 @@ pub struct ClassPolicyView {
     pub policy: PolicyView,
 }
 
-fn view(class: Class, policy: &ClassPolicy) -> ClassPolicyView {
-    ClassPolicyView {
-        class: class.as_str().to_owned(),
-        policy: PolicyView {
+impl PolicyView {
+    /// As stored.
+    #[must_use]
+    pub fn of(policy: &ClassPolicy) -> Self {
+        Self {
             lifetime_default_s: policy.lifetime_default.as_seconds(),
             lifetime_max_s: policy.lifetime_max.as_seconds(),
             idle_s: policy.idle.map(Span::as_seconds),
             permanent: policy.permanence == Permanence::Explicit,
             limit: policy.limit.map(LimitView::of),
             overlap_max_s: policy.overlap_max.as_seconds(),
-        },
+        }
+    }
+}
+
+fn view(class: Class, policy: &ClassPolicy) -> ClassPolicyView {
+    ClassPolicyView {
+        class: class.as_str().to_owned(),
+        policy: PolicyView::of(policy),
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use jeton_core::{
     directory::Tenant,
+    event::Event,
     founding,
     id::TenantId,
     refusal::{Blame, Refusal},
@@ -15,7 +16,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    app::{Words, authority, found},
+    app::{Ctx, Words, authority, found},
     http::{
         caller::{Caller, KeysWrite, TenantsRead, TenantsWrite},
         error::Problem,
@@ -171,45 +172,86 @@ pub async fn peppers(
     PathId(id): PathId<TenantId>,
     order: Order<PepperOrder>,
 ) -> Result<Reply<TenantView>, Problem> {
-    let node = Arc::clone(&caller.doors().node);
-    shown(&node, id)?;
-    let keyring = Arc::clone(&node.keyring);
-    let changed = match order.value.action.as_str() {
-        "rotate" => tokio::task::spawn_blocking(move || keyring.rotate_pepper(id)).await,
-        "retire" => {
-            if !order.value.abandon {
-                not_needed(&node, id)?;
-            }
-            tokio::task::spawn_blocking(move || keyring.retire_pepper(id)).await
-        }
+    let ctx = caller.ctx();
+    shown(&ctx.node, id)?;
+    let size = match order.value.action.as_str() {
+        "rotate" => rotate_pepper(&ctx, id).await?,
+        "retire" => retire_pepper(&ctx, id, order.value.abandon).await?,
         _ => return Err(Blame::field(Refusal::FieldInvalid, "action", "rotate or retire").into()),
     };
+    Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id)?).at(size))
+}
+
+/// A key first, then its event: a crash between leaves a key in force that only the event is missing of.
+async fn rotate_pepper(ctx: &Ctx, id: TenantId) -> Result<u64, Problem> {
+    let keyring = Arc::clone(&ctx.node.keyring);
+    let made = kept(tokio::task::spawn_blocking(move || keyring.rotate_pepper(id)).await)?;
+    ctx.node.refresh_peppers();
+    note(ctx, id, Event::PepperRotated { pepper: made }).await
+}
+
+/// The event first: a crash between leaves a pepper that is accepted still, and retiring can be repeated.
+async fn retire_pepper(ctx: &Ctx, id: TenantId, abandon: bool) -> Result<u64, Problem> {
+    let numbers = ctx.node.keyring.pepper_numbers(id);
+    let oldest = numbers.first().filter(|_| numbers.len() > 1).copied();
+    let oldest = oldest.ok_or_else(|| {
+        let rule = "there is only one pepper: rotate first";
+        Blame::field(Refusal::StateConflict, "action", rule)
+    })?;
+    let needed = needing(&ctx.node, id, oldest);
+    if needed > 0 && !abandon {
+        let rule = format!(
+            "{needed} live tokens were not used since the rotation; they would stop working"
+        );
+        return Err(Blame::field(Refusal::StateConflict, "action", rule).into());
+    }
+    let size = note(
+        ctx,
+        id,
+        Event::PepperRetired {
+            pepper: oldest,
+            abandoned: needed,
+        },
+    )
+    .await?;
+    let keyring = Arc::clone(&ctx.node.keyring);
+    kept(tokio::task::spawn_blocking(move || keyring.retire_pepper(id)).await)?;
+    ctx.node.refresh_peppers();
+    Ok(size)
+}
+
+async fn note(ctx: &Ctx, id: TenantId, event: Event) -> Result<u64, Problem> {
+    let (operator, words) = (ctx.token, Words::of(ctx).to_json());
+    let done = ctx.node.writer.submit(Purpose::Grow, move |facts| {
+        match authority(facts, operator) {
+            Err(blame) => Ruling::no(id, blame),
+            Ok(authority) => Ruling {
+                tenant: id,
+                actor: authority.actor(),
+                request: None,
+                words,
+                decision: founding::note_pepper(&authority, id, event, facts.directory),
+            },
+        }
+    });
+    Ok(done.await?.size)
+}
+
+fn kept(changed: Result<Result<u8, KeyringError>, tokio::task::JoinError>) -> Result<u8, Problem> {
     match changed.map_err(|_| Refusal::Internal)? {
-        Ok(_) => {}
+        Ok(number) => Ok(number),
         Err(KeyringError::InUse(rule)) => {
-            let (refusal, field) = (Refusal::StateConflict, Some("action".to_owned()));
-            return Err(Blame {
-                refusal,
-                field,
-                rule: Some(rule),
-            }
-            .into());
+            Err(Blame::field(Refusal::StateConflict, "action", rule).into())
         }
         Err(error) => {
             tracing::error!(%error, "a pepper was not changed");
-            return Err(Refusal::Unavailable.into());
+            Err(Refusal::Unavailable.into())
         }
     }
-    node.refresh_peppers();
-    Ok(Reply::new(StatusCode::OK, shown(&node, id)?))
 }
 
-/// Refuses to retire a pepper under which live tokens were last seen.
-fn not_needed(node: &Node, tenant: TenantId) -> Result<(), Blame> {
-    let numbers = node.keyring.pepper_numbers(tenant);
-    let Some(oldest) = numbers.first().filter(|_| numbers.len() > 1) else {
-        return Ok(());
-    };
+/// How many live tokens were last seen under this pepper.
+fn needing(node: &Node, tenant: TenantId, pepper: u8) -> u64 {
     let directory = node.verifier.directory();
     let owns = |slot| {
         directory
@@ -217,13 +259,5 @@ fn not_needed(node: &Node, tenant: TenantId) -> Result<(), Blame> {
             .is_some_and(|s| s.tenant == tenant)
     };
     let in_use = node.verifier.with_index(|index| index.peppers_in_use(owns));
-    match in_use.get(oldest) {
-        Some(count) => {
-            let rule = format!(
-                "{count} live tokens were not used since the rotation; they would stop working"
-            );
-            Err(Blame::field(Refusal::StateConflict, "action", rule))
-        }
-        None => Ok(()),
-    }
+    in_use.get(&pepper).copied().unwrap_or(0)
 }

@@ -203,7 +203,10 @@ pub fn view(directory: &Directory, token: &TokenRecord, named: Named, now: Time)
 }
 
 /// The words beside a token: those of its issuance.
-async fn named(node: &Arc<Node>, token: &TokenRecord) -> Result<Named, Problem> {
+///
+/// # Errors
+/// A problem of the store.
+pub async fn named(node: &Arc<Node>, token: &TokenRecord) -> Result<Named, Problem> {
     let (tenant, index) = (token.tenant, token.issued);
     let words = node.read(move |reader| reader.words(tenant, index)).await?;
     Ok(words

@@ -369,11 +369,15 @@ fn private(path: &Path) -> Result<(), KeyringError> {
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), KeyringError> {
     let fresh = path.with_extension("new");
     let write = || {
+        // A draft that a crash left, or somebody put there, is not written to: its mode and its target are not ours.
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
         let mut options = fs::OpenOptions::new();
         let mut out = options
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create_new(true)
             .mode(0o600)
             .open(&fresh)?;
         std::io::Write::write_all(&mut out, bytes)?;

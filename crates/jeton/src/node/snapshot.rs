@@ -76,6 +76,8 @@ pub fn write(
     partial: &[Vec<Hash>],
 ) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
+    // What a crash left of another is not written to.
+    drop(fs::remove_file(&fresh));
     let written = write_to(&fresh, keyring, verifier, partial);
     if written.is_err() {
         // Half a snapshot is worth nothing, and on a full disk revocations need its room.
@@ -90,7 +92,14 @@ fn write_to(
     verifier: &Verifier,
     partial: &[Vec<Hash>],
 ) -> std::io::Result<()> {
-    let file = fs::File::create(fresh)?;
+    let file = {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(fresh)?
+    };
     let mut out = Tagged {
         stream: BufWriter::new(file),
         tag: keyring.mac_context(LABEL),

@@ -147,6 +147,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     let lock = lock(&place.dir)?;
     let keyring = Arc::new(Keyring::open(&place.dir.join("keyring"), &place.kek)?);
     let path = place.dir.join("ledger.db");
+    private(&path)?;
     let mut store = Sqlite::open(&path, place.durability)?;
     let log_key = keyring
         .log_key(&place.origin)
@@ -227,6 +228,22 @@ fn lock(dir: &Path) -> Result<fs::File, StartError> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| wrong("another jeton is running on it".into()))?;
     Ok(file)
+}
+
+/// Makes the ledger's file with mode 0600 if it is missing: the engine gives its other files the same mode.
+fn private(path: &Path) -> Result<(), StartError> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let mut options = fs::OpenOptions::new();
+    let opened = options
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path);
+    opened.map(drop).map_err(|e| StartError::Directory {
+        path: path.to_owned(),
+        why: e.to_string(),
+    })
 }
 
 /// The first batch: genesis and the system tenant.
