@@ -440,6 +440,8 @@ impl Oracle {
             | Event::TokenRevoked { .. }
             | Event::CutOff { .. }
             | Event::TokenRehashed { .. }
+            | Event::PepperRotated { .. }
+            | Event::PepperRetired { .. }
             | Event::Renamed { .. } => Ok(()),
         }
     }

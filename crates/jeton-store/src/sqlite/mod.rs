@@ -94,6 +94,17 @@ impl Sqlite {
     }
 }
 
+impl Drop for Sqlite {
+    /// Leaves the whole ledger in the one file, though readers may still be open: whoever copies the file of a stopped
+    /// authority has all of it. If that fails the log keeps what it holds, and the next start reads it.
+    fn drop(&mut self) {
+        let tidied = self
+            .db
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        drop(tidied);
+    }
+}
+
 impl SqliteReader {
     /// Opens a reading connection beside the writer.
     ///
