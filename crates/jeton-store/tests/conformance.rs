@@ -2,6 +2,13 @@
 //!
 //! An engine joins by a type that is [`Engine`] and a line `engine!(name, Type)` at the end.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
 mod world;
 
 use std::path::PathBuf;
@@ -187,7 +194,7 @@ fn founded(engine: &impl Engine, tokens: usize) -> (World, Box<dyn Store>) {
 fn wide_batch(world: &mut World) -> Taken {
     while world.size() < 300 {
         let token = world.issue();
-        if world.size() % 5 == 0 {
+        if world.size().is_multiple_of(5) {
             world.rotate(token);
             world.revoke(token);
         }

@@ -677,7 +677,7 @@ async fn submitters(ctx: &Ctx, order: &IssueOrder, seconds: u64) -> f64 {
             }
         });
     }
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    drop(tokio::time::timeout(Duration::from_secs(seconds), std::future::pending::<()>()).await);
     let rate = done.load(Relaxed) as f64 / start.elapsed().as_secs_f64();
     stop.store(true, Relaxed);
     tasks.join_all().await;
@@ -723,7 +723,7 @@ async fn https_submitters(
             }
         });
     }
-    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    drop(tokio::time::timeout(Duration::from_secs(seconds), std::future::pending::<()>()).await);
     let rate = done.load(Relaxed) as f64 / start.elapsed().as_secs_f64();
     stop.store(true, Relaxed);
     tasks.join_all().await;

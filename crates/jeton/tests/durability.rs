@@ -3,6 +3,14 @@
 //!
 //! A kill says nothing about power cuts: those are the gate `powercut`.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test ends at the first surprise"
+)]
+
 mod common;
 
 use std::{
@@ -160,7 +168,7 @@ async fn submit(client: Client, admin: String, issue: Value, done: Arc<AtomicUsi
         done.fetch_add(1, Relaxed);
         let number = fates.len();
         let fate = fates.last_mut().unwrap();
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             let path = format!("/v1/tokens/{}/rotate", fate.id);
             let Some(said) = try_order(&client, &admin, &path, &json!({})).await else {
                 return fates;
@@ -168,7 +176,7 @@ async fn submit(client: Client, admin: String, issue: Value, done: Arc<AtomicUsi
             fate.secrets.push(text("/secret", &said));
             done.fetch_add(1, Relaxed);
         }
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let path = format!("/v1/tokens/{}/revoke", fate.id);
             fate.revoked = Known::Perhaps;
             if try_order(&client, &admin, &path, &json!({}))

@@ -130,26 +130,46 @@ async fn c2_what_is_minted_lies_within_what_its_maker_may_give() {
         order[name] = value;
         order
     };
-    let resource =
-        |r: &str| json!([{"api": "docs", "scopes": ["read"], "resources": [r]}]);
+    let resource = |r: &str| json!([{"api": "docs", "scopes": ["read"], "resources": [r]}]);
     let inherit = json!({"class": "key", "subject": user, "inherit": true,
         "conditions": {"networks": ["10.1.0.0/16"]}});
     let escalations = [
-        with("grants", json!([{"api": "docs", "scopes": ["write"], "resources": ["team/a"]}])),
-        with("grants", json!([{"api": "docs", "scopes": ["read", "write"], "resources": ["team/a"]}])),
+        with(
+            "grants",
+            json!([{"api": "docs", "scopes": ["write"], "resources": ["team/a"]}]),
+        ),
+        with(
+            "grants",
+            json!([{"api": "docs", "scopes": ["read", "write"], "resources": ["team/a"]}]),
+        ),
         with("grants", resource("**")),
         with("grants", resource("*/a")),
         with("grants", resource("teams/a")),
-        with("grants", json!([{"api": "jeton", "scopes": ["jeton:tokens:write"]}])),
+        with(
+            "grants",
+            json!([{"api": "jeton", "scopes": ["jeton:tokens:write"]}]),
+        ),
         with("conditions", json!({})),
         with("conditions", json!({"networks": ["0.0.0.0/0"]})),
-        with("conditions", json!({"networks": ["10.1.0.0/16", "192.0.2.1"]})),
+        with(
+            "conditions",
+            json!({"networks": ["10.1.0.0/16", "192.0.2.1"]}),
+        ),
         with("lifetime_s", json!(3601)),
         with("give", json!({"everything": true})),
-        with("give", json!({"grants": resource("team/**"), "lifetime_max_s": 3600})),
-        with("give", json!({"grants": resource("team/**"), "conditions": {"networks": ["10.0.0.0/8"]}})),
-        with("give", json!({"grants": resource("**"), "lifetime_max_s": 3600,
-            "conditions": {"networks": ["10.0.0.0/8"]}})),
+        with(
+            "give",
+            json!({"grants": resource("team/**"), "lifetime_max_s": 3600}),
+        ),
+        with(
+            "give",
+            json!({"grants": resource("team/**"), "conditions": {"networks": ["10.0.0.0/8"]}}),
+        ),
+        with(
+            "give",
+            json!({"grants": resource("**"), "lifetime_max_s": 3600,
+            "conditions": {"networks": ["10.0.0.0/8"]}}),
+        ),
         inherit,
     ];
     let before = events(&a);
@@ -161,25 +181,58 @@ async fn c2_what_is_minted_lies_within_what_its_maker_may_give() {
     let mut endless = good.clone();
     endless.as_object_mut().unwrap().remove("lifetime_s");
     endless["permanent"] = json!(true);
-    refused(&a, before, &a.call(&manager, "POST", "/v1/tokens", Some(&endless)).await);
+    refused(
+        &a,
+        before,
+        &a.call(&manager, "POST", "/v1/tokens", Some(&endless)).await,
+    );
     // By way of a role, an application, another's roles, another's token.
     let permit = json!({"grants": reading()});
     let giving = json!({"grants": [], "give": {"everything": true}});
-    let admin_token = a.call(&a.admin, "GET", "/v1/whoami", None).await.text("/token/id");
+    let admin_token = a
+        .call(&a.admin, "GET", "/v1/whoami", None)
+        .await
+        .text("/token/id");
     for (method, path, body) in [
-        ("POST", "/v1/roles".to_owned(), json!({"name": "more", "permit": permit})),
-        ("POST", "/v1/roles".to_owned(), json!({"name": "more", "permit": giving})),
-        ("PUT", format!("/v1/roles/{role}"), json!({"grants": [], "give": {"everything": true}})),
-        ("POST", "/v1/apps".to_owned(), json!({"sponsor": user, "permit": permit})),
+        (
+            "POST",
+            "/v1/roles".to_owned(),
+            json!({"name": "more", "permit": permit}),
+        ),
+        (
+            "POST",
+            "/v1/roles".to_owned(),
+            json!({"name": "more", "permit": giving}),
+        ),
+        (
+            "PUT",
+            format!("/v1/roles/{role}"),
+            json!({"grants": [], "give": {"everything": true}}),
+        ),
+        (
+            "POST",
+            "/v1/apps".to_owned(),
+            json!({"sponsor": user, "permit": permit}),
+        ),
         ("POST", "/v1/users".to_owned(), json!({"roles": [role]})),
-        ("PATCH", format!("/v1/apps/{}", a.admin_app), json!({"permit": permit})),
-        ("POST", format!("/v1/tokens/{admin_token}/rotate"), json!({})),
+        (
+            "PATCH",
+            format!("/v1/apps/{}", a.admin_app),
+            json!({"permit": permit}),
+        ),
+        (
+            "POST",
+            format!("/v1/tokens/{admin_token}/rotate"),
+            json!({}),
+        ),
     ] {
         let said = a.call(&manager, method, &path, Some(&body)).await;
         // Taking away needs no authority to give, and an admin's application has nothing of docs to take.
         refused(&a, before, &said);
     }
-    a.call(&manager, "POST", "/v1/tokens", Some(&good)).await.is(201);
+    a.call(&manager, "POST", "/v1/tokens", Some(&good))
+        .await
+        .is(201);
     a.running.stop().await;
 }
 
@@ -194,7 +247,9 @@ async fn c2_nothing_grows_after_it_was_minted() {
     wide["grants"] = json!([{"api": "docs", "scopes": ["read", "write"]}]);
     let (stopped, stopped_secret) = a.issue(wide).await;
     let suspend = format!("/v1/tokens/{stopped}/suspend");
-    a.order("POST", &suspend, json!({"reason": "abuse"})).await.is(200);
+    a.order("POST", &suspend, json!({"reason": "abuse"}))
+        .await
+        .is(200);
     let before = events(&a);
     let path = format!("/v1/tokens/{own}");
     for change in [
@@ -219,7 +274,10 @@ async fn c2_nothing_grows_after_it_was_minted() {
     let less = json!({"limit": {"count": 10, "window_s": 60}, "lifetime_s": 60});
     a.call(&secret, "PATCH", &path, Some(&less)).await.is(200);
     a.order("POST", &resume, json!({})).await.is(200);
-    assert_eq!(a.check(&stopped_secret, "docs", &["write"]).await["allowed"], true);
+    assert_eq!(
+        a.check(&stopped_secret, "docs", &["write"]).await["allowed"],
+        true
+    );
     a.running.stop().await;
 }
 
@@ -232,14 +290,24 @@ async fn c2_a_granted_lifetime_binds_heirs_and_renewals() {
     let permit = json!({"grants": grants, "give": give});
     let order = json!({"name": "brief", "permit": permit});
     a.order("POST", "/v1/roles", order).await.is(201);
-    let user = a.order("POST", "/v1/users", json!({"roles": ["brief"]})).await.is(201).text("/id");
+    let user = a
+        .order("POST", "/v1/users", json!({"roles": ["brief"]}))
+        .await
+        .is(201)
+        .text("/id");
     // The token's own give names no bound: its owner's does.
-    let order = json!({"class": "key", "subject": user, "grants": grants, "give": {"grants": grants}});
+    let order =
+        json!({"class": "key", "subject": user, "grants": grants, "give": {"grants": grants}});
     let (_, parent) = a.issue(order).await;
     let order = json!({"class": "key", "subject": user, "grants": grants, "lifetime_s": 3601});
-    a.call(&parent, "POST", "/v1/tokens", Some(&order)).await.refused(422, "lifetime_too_long");
+    a.call(&parent, "POST", "/v1/tokens", Some(&order))
+        .await
+        .refused(422, "lifetime_too_long");
     let order = json!({"class": "key", "subject": user, "grants": grants});
-    let child = a.call(&parent, "POST", "/v1/tokens", Some(&order)).await.is(201);
+    let child = a
+        .call(&parent, "POST", "/v1/tokens", Some(&order))
+        .await
+        .is(201);
     let lives = |said: &Said, pointer: &str| {
         let at: jiff::Timestamp = said.text(pointer).parse().unwrap();
         let now = a.running.doors.node.clock.time().seconds();
@@ -247,13 +315,37 @@ async fn c2_a_granted_lifetime_binds_heirs_and_renewals() {
     };
     assert!(lives(&child, "/token/expires_at") <= 3600);
     let secret = child.text("/secret");
-    let renewed = a.call(&secret, "POST", "/v1/whoami/rotate", Some(&json!({"renew": true}))).await.is(200);
-    assert!(lives(&renewed, "/token/expires_at") <= 3601, "{}", renewed.body);
+    let renewed = a
+        .call(
+            &secret,
+            "POST",
+            "/v1/whoami/rotate",
+            Some(&json!({"renew": true})),
+        )
+        .await
+        .is(200);
+    assert!(
+        lives(&renewed, "/token/expires_at") <= 3601,
+        "{}",
+        renewed.body
+    );
     // Whoever was given no bound renews for the default of the class.
     let order = json!({"class": "key", "subject": user, "grants": grants, "lifetime_s": 60});
     let (_, free) = a.issue(order).await;
-    let renewed = a.call(&free, "POST", "/v1/whoami/rotate", Some(&json!({"renew": true}))).await.is(200);
-    assert!(lives(&renewed, "/token/expires_at") > 30 * 86_400, "{}", renewed.body);
+    let renewed = a
+        .call(
+            &free,
+            "POST",
+            "/v1/whoami/rotate",
+            Some(&json!({"renew": true})),
+        )
+        .await
+        .is(200);
+    assert!(
+        lives(&renewed, "/token/expires_at") > 30 * 86_400,
+        "{}",
+        renewed.body
+    );
     a.running.stop().await;
 }
 
@@ -264,7 +356,10 @@ async fn c2_a_publishable_key_never_manages() {
     let managing = json!([{"api": "jeton", "scopes": ["jeton:tokens:own"]}]);
     let order = |more: Value| {
         let mut order = json!({"class": "pub", "subject": user});
-        order.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        order
+            .as_object_mut()
+            .unwrap()
+            .extend(more.as_object().unwrap().clone());
         order
     };
     let before = events(&a);
@@ -281,7 +376,13 @@ async fn c2_a_publishable_key_never_manages() {
     let path = format!("/v1/tokens/{id}");
     let said = a.order("PATCH", &path, json!({"grants": managing})).await;
     refused(&a, before, said.refused(422, "class_refused"));
-    a.order("PATCH", &path, json!({"grants": [{"api": "docs", "scopes": ["write"]}]})).await.is(200);
+    a.order(
+        "PATCH",
+        &path,
+        json!({"grants": [{"api": "docs", "scopes": ["write"]}]}),
+    )
+    .await
+    .is(200);
     a.running.stop().await;
 }
 
@@ -290,11 +391,15 @@ async fn c2_a_publishable_key_never_manages() {
 async fn c2_a_repeated_order_shows_its_secret_to_its_own_credential_alone() {
     let (a, user, _) = office().await;
     let grants = json!([{"api": "jeton", "scopes": ["jeton:tokens:own"]}, {"api": "docs", "scopes": ["write"]}]);
-    let strong = json!({"class": "pat", "subject": user, "grants": grants, "give": {"grants": grants}});
+    let strong =
+        json!({"class": "pat", "subject": user, "grants": grants, "give": {"grants": grants}});
     let (_, strong) = a.issue(strong).await;
     let weak = json!([{"api": "jeton", "scopes": ["jeton:tokens:own"]}]);
-    let (_, weak) = a.issue(json!({"class": "pat", "subject": user, "grants": weak})).await;
-    let order = json!({"class": "key", "subject": user, "grants": [{"api": "docs", "scopes": ["write"]}]});
+    let (_, weak) = a
+        .issue(json!({"class": "pat", "subject": user, "grants": weak}))
+        .await;
+    let order =
+        json!({"class": "key", "subject": user, "grants": [{"api": "docs", "scopes": ["write"]}]});
     let ask = async |token: &str| {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("idempotency-key", "1")];
@@ -311,8 +416,15 @@ async fn c2_a_repeated_order_shows_its_secret_to_its_own_credential_alone() {
 /// Every way to show a token, at every door: whether each lets it through.
 async fn shown_everywhere(a: &Authority, secret: &str) -> Vec<(String, bool)> {
     let bearer = format!("Bearer {secret}");
-    let basic = format!("Basic {}", data_encoding::BASE64.encode(format!(":{secret}").as_bytes()));
-    let ways = [("authorization", bearer.as_str()), ("authorization", &basic), ("x-api-key", secret)];
+    let basic = format!(
+        "Basic {}",
+        data_encoding::BASE64.encode(format!(":{secret}").as_bytes())
+    );
+    let ways = [
+        ("authorization", bearer.as_str()),
+        ("authorization", &basic),
+        ("x-api-key", secret),
+    ];
     let proxy = Client::unix(&a.dir.path().join("jeton.sock"));
     let mut out = Vec::new();
     for (name, value) in ways {
@@ -332,14 +444,21 @@ async fn shown_everywhere(a: &Authority, secret: &str) -> Vec<(String, bool)> {
         }
     }
     let question = json!({"token": secret, "api": "docs", "scopes": ["read"]});
-    let said = a.call(&a.operator, "POST", "/v1/check", Some(&question)).await;
+    let said = a
+        .call(&a.operator, "POST", "/v1/check", Some(&question))
+        .await;
     assert_ne!(said.status, 200, "the operator's tenant has no such API");
     let admin_works = a.call(&a.admin, "GET", "/v1/whoami", None).await.status == 200;
     if admin_works {
         let said = a.order("POST", "/v1/check", question.clone()).await;
         out.push(("check".to_owned(), said.body["allowed"] == true));
-        let said = a.order("POST", "/v1/check/batch", json!({"checks": [question]})).await;
-        out.push(("batch".to_owned(), said.body["results"][0]["allowed"] == true));
+        let said = a
+            .order("POST", "/v1/check/batch", json!({"checks": [question]}))
+            .await;
+        out.push((
+            "batch".to_owned(),
+            said.body["results"][0]["allowed"] == true,
+        ));
     }
     out
 }
@@ -361,10 +480,27 @@ async fn c11_what_is_disabled_stops_at_once_however_it_is_shown() {
     let state = |s: &str| json!({"state": s});
     let user_state = format!("/v1/users/{user}/state");
     let tenant_state = format!("/v1/tenants/{}/state", a.tenant);
-    let (suspend, resume) = (format!("/v1/tokens/{id}/suspend"), format!("/v1/tokens/{id}/resume"));
+    let (suspend, resume) = (
+        format!("/v1/tokens/{id}/suspend"),
+        format!("/v1/tokens/{id}/resume"),
+    );
     let steps = [
-        (&a.admin, "PUT", user_state.as_str(), state("suspended"), state("active"), user_state.as_str()),
-        (&a.operator, "PUT", &tenant_state, state("suspended"), state("active"), &tenant_state),
+        (
+            &a.admin,
+            "PUT",
+            user_state.as_str(),
+            state("suspended"),
+            state("active"),
+            user_state.as_str(),
+        ),
+        (
+            &a.operator,
+            "PUT",
+            &tenant_state,
+            state("suspended"),
+            state("active"),
+            &tenant_state,
+        ),
         (&a.admin, "POST", &suspend, json!({}), json!({}), &resume),
     ];
     for (who, method, off, stop, go_on, on) in steps {
@@ -375,20 +511,31 @@ async fn c11_what_is_disabled_stops_at_once_however_it_is_shown() {
     }
     // Without the role the token is its owner's still, and good for nothing that takes a right.
     let rightless = |shown: Vec<(String, bool)>| {
-        let asked: Vec<_> = shown.into_iter().filter(|(way, _)| !way.contains("whoami")).collect();
+        let asked: Vec<_> = shown
+            .into_iter()
+            .filter(|(way, _)| !way.contains("whoami"))
+            .collect();
         all(&asked, false);
     };
     let roles = format!("/v1/users/{user}/roles");
     a.order("PUT", &roles, json!({"roles": []})).await.is(200);
     rightless(shown_everywhere(&a, &secret).await);
-    a.order("PUT", &roles, json!({"roles": [role]})).await.is(200);
+    a.order("PUT", &roles, json!({"roles": [role]}))
+        .await
+        .is(200);
     all(&shown_everywhere(&a, &secret).await, true);
-    a.call(&a.admin, "DELETE", &format!("/v1/roles/{role}"), None).await.is(204);
+    a.call(&a.admin, "DELETE", &format!("/v1/roles/{role}"), None)
+        .await
+        .is(204);
     rightless(shown_everywhere(&a, &secret).await);
     a.order("PUT", &user_state, state("deleted")).await.is(200);
     all(&shown_everywhere(&a, &secret).await, false);
     let before = events(&a);
-    refused(&a, before, &a.order("PUT", &user_state, state("active")).await);
+    refused(
+        &a,
+        before,
+        &a.order("PUT", &user_state, state("active")).await,
+    );
     refused(&a, before, &a.order("POST", "/v1/tokens", order).await);
     a.running.stop().await;
 }
@@ -398,23 +545,50 @@ async fn c11_what_is_disabled_stops_at_once_however_it_is_shown() {
 async fn c11_an_application_s_rights_and_end_reach_its_tokens() {
     let (a, user, _) = office().await;
     let permit = json!({"grants": reading()});
-    let app = a.order("POST", "/v1/apps", json!({"sponsor": user, "permit": permit})).await.is(201).text("/id");
+    let app = a
+        .order(
+            "POST",
+            "/v1/apps",
+            json!({"sponsor": user, "permit": permit}),
+        )
+        .await
+        .is(201)
+        .text("/id");
     let order = json!({"class": "svc", "subject": app, "grants": reading()});
     let (_, kept) = a.issue(order.clone()).await;
     let (revoked, ended) = a.issue(order.clone()).await;
     all(&shown_everywhere(&a, &kept).await, true);
     let path = format!("/v1/apps/{app}");
-    a.order("PATCH", &path, json!({"permit": {"grants": []}})).await.is(200);
-    assert_eq!(a.check(&kept, "docs", &["read"]).await["code"], "owner_scope_missing");
-    a.order("PATCH", &path, json!({"permit": permit})).await.is(200);
-    a.order("POST", &format!("/v1/tokens/{revoked}/revoke"), json!({})).await.is(200);
-    a.order("PUT", &format!("{path}/state"), json!({"state": "suspended"})).await.is(200);
+    a.order("PATCH", &path, json!({"permit": {"grants": []}}))
+        .await
+        .is(200);
+    assert_eq!(
+        a.check(&kept, "docs", &["read"]).await["code"],
+        "owner_scope_missing"
+    );
+    a.order("PATCH", &path, json!({"permit": permit}))
+        .await
+        .is(200);
+    a.order("POST", &format!("/v1/tokens/{revoked}/revoke"), json!({}))
+        .await
+        .is(200);
+    a.order(
+        "PUT",
+        &format!("{path}/state"),
+        json!({"state": "suspended"}),
+    )
+    .await
+    .is(200);
     let a = a.restart().await;
     all(&shown_everywhere(&a, &kept).await, false);
-    a.order("PUT", &format!("{path}/state"), json!({"state": "active"})).await.is(200);
+    a.order("PUT", &format!("{path}/state"), json!({"state": "active"}))
+        .await
+        .is(200);
     all(&shown_everywhere(&a, &kept).await, true);
     all(&shown_everywhere(&a, &ended).await, false);
-    a.order("POST", "/v1/tokens/cut-off", json!({"subject": app})).await.is(200);
+    a.order("POST", "/v1/tokens/cut-off", json!({"subject": app}))
+        .await
+        .is(200);
     all(&shown_everywhere(&a, &kept).await, false);
     let a = a.restart().await;
     all(&shown_everywhere(&a, &kept).await, false);
@@ -427,42 +601,115 @@ async fn c11_an_application_s_rights_and_end_reach_its_tokens() {
 #[tokio::test(flavor = "multi_thread")]
 async fn c4_to_put_back_what_was_read_changes_nothing() {
     let (a, user, role) = office().await;
-    let api = a.call(&a.admin, "GET", "/v1/apis", None).await.text("/items/0/id");
+    let api = a
+        .call(&a.admin, "GET", "/v1/apis", None)
+        .await
+        .text("/items/0/id");
     let path = format!("/v1/apis/{api}/scopes");
     // One scope retired, so that there is something to revive by mistake.
-    a.order("PUT", &path, json!({"scopes": [{"name": "read", "description": "to read"}]})).await.is(200);
+    let kept = json!([{"name": "read", "description": "to read"}, {"name": "write"}]);
+    for scopes in [
+        json!([{"name": "read"}, {"name": "write"}, {"name": "gone"}]),
+        kept,
+    ] {
+        a.order("PUT", &path, json!({"scopes": scopes}))
+            .await
+            .is(200);
+    }
     let permit = json!({"grants": reading(), "give": {"grants": reading(), "lifetime_max_s": 60}});
-    let app = a.order("POST", "/v1/apps", json!({"sponsor": user, "permit": permit})).await.is(201).text("/id");
+    let app = a
+        .order(
+            "POST",
+            "/v1/apps",
+            json!({"sponsor": user, "permit": permit}),
+        )
+        .await
+        .is(201)
+        .text("/id");
     let (token, _) = a
-        .issue(json!({"class": "key", "subject": user, "grants": [{"api": "docs", "scopes": ["read"],
+        .issue(
+            json!({"class": "key", "subject": user, "grants": [{"api": "docs", "scopes": ["read"],
             "resources": ["a/**", "b"]}], "limit": {"count": 5, "window_s": 60},
             "conditions": {"networks": ["10.0.0.0/8"], "methods": ["GET"], "paths": ["x/**"],
-            "not_before": "2030-01-01T00:00:00Z"}, "lifetime_s": 100_000}))
+            "not_before": "2030-01-01T00:00:00Z"}, "lifetime_s": 100_000}),
+        )
         .await;
-    let (revoked, _) = a.issue(json!({"class": "key", "subject": user, "grants": reading()})).await;
-    a.order("POST", &format!("/v1/tokens/{revoked}/revoke"), json!({})).await.is(200);
-    a.order("PUT", "/v1/policies/pat", json!({"lifetime_default_s": 60, "lifetime_max_s": 60, "idle_s": 86_400,
-        "permanent": false, "limit": {"count": 1, "window_s": 1}, "overlap_max_s": 0})).await.is(200);
+    let (revoked, _) = a
+        .issue(json!({"class": "key", "subject": user, "grants": reading()}))
+        .await;
+    a.order("POST", &format!("/v1/tokens/{revoked}/revoke"), json!({}))
+        .await
+        .is(200);
+    a.order(
+        "PUT",
+        "/v1/policies/pat",
+        json!({"lifetime_default_s": 60, "lifetime_max_s": 60, "idle_s": 86_400,
+        "permanent": false, "limit": {"count": 1, "window_s": 1}, "overlap_max_s": 0}),
+    )
+    .await
+    .is(200);
     let read = async |path: String| a.call(&a.admin, "GET", &path, None).await.is(200).body;
     let some = |body: &Value, names: &[&str]| -> Value {
-        let pairs = names.iter().filter_map(|n| body.get(*n).map(|v| ((*n).to_owned(), v.clone())));
+        let pairs = names
+            .iter()
+            .filter_map(|n| body.get(*n).map(|v| ((*n).to_owned(), v.clone())));
         Value::Object(pairs.collect())
     };
     let before = events(&a);
     let shown = read(format!("/v1/apis/{api}")).await;
-    a.order("PUT", &path, some(&shown, &["scopes"])).await.is(200);
-    a.order("PUT", &format!("/v1/apis/{api}/routes"), some(&shown, &["hosts", "routes"])).await.is(200);
+    a.order("PUT", &path, some(&shown, &["scopes"]))
+        .await
+        .is(200);
+    a.order(
+        "PUT",
+        &format!("/v1/apis/{api}/routes"),
+        some(&shown, &["hosts", "routes"]),
+    )
+    .await
+    .is(200);
     let shown = read(format!("/v1/roles/{role}")).await;
-    a.order("PUT", &format!("/v1/roles/{role}"), shown["permit"].clone()).await.is(200);
+    a.order("PUT", &format!("/v1/roles/{role}"), shown["permit"].clone())
+        .await
+        .is(200);
     let shown = read(format!("/v1/users/{user}")).await;
-    a.order("PUT", &format!("/v1/users/{user}/roles"), some(&shown, &["roles"])).await.is(200);
-    a.order("PUT", &format!("/v1/users/{user}/state"), some(&shown, &["state"])).await.is(200);
+    a.order(
+        "PUT",
+        &format!("/v1/users/{user}/roles"),
+        some(&shown, &["roles"]),
+    )
+    .await
+    .is(200);
+    a.order(
+        "PUT",
+        &format!("/v1/users/{user}/state"),
+        some(&shown, &["state"]),
+    )
+    .await
+    .is(200);
     let shown = read(format!("/v1/apps/{app}")).await;
-    a.order("PATCH", &format!("/v1/apps/{app}"), some(&shown, &["permit", "sponsor"])).await.is(200);
-    a.order("PUT", &format!("/v1/apps/{app}/state"), some(&shown, &["state"])).await.is(200);
+    a.order(
+        "PATCH",
+        &format!("/v1/apps/{app}"),
+        some(&shown, &["permit", "sponsor"]),
+    )
+    .await
+    .is(200);
+    a.order(
+        "PUT",
+        &format!("/v1/apps/{app}/state"),
+        some(&shown, &["state"]),
+    )
+    .await
+    .is(200);
     let shown = read(format!("/v1/tokens/{token}")).await;
     let path = format!("/v1/tokens/{token}");
-    a.order("PATCH", &path, some(&shown, &["grants", "conditions", "limit", "expires_at"])).await.is(200);
+    a.order(
+        "PATCH",
+        &path,
+        some(&shown, &["grants", "conditions", "limit", "expires_at"]),
+    )
+    .await
+    .is(200);
     a.order("PATCH", &path, json!({})).await.is(200);
     let shown = read("/v1/policies".to_owned()).await;
     for item in shown["items"].as_array().unwrap() {
@@ -473,7 +720,9 @@ async fn c4_to_put_back_what_was_read_changes_nothing() {
     // And what was revoked cannot be written back at all.
     let shown = read(format!("/v1/tokens/{revoked}")).await;
     let path = format!("/v1/tokens/{revoked}");
-    let said = a.order("PATCH", &path, some(&shown, &["grants", "expires_at"])).await;
+    let said = a
+        .order("PATCH", &path, some(&shown, &["grants", "expires_at"]))
+        .await;
     refused(&a, before, said.refused(409, "state_conflict"));
     for way in ["resume", "rotate", "suspend"] {
         let said = a.order("POST", &format!("{path}/{way}"), json!({})).await;
@@ -506,56 +755,101 @@ fn with_checksum(head: &str) -> String {
 async fn c6_only_the_whole_text_is_the_token() {
     let (a, user, _) = office().await;
     a.tenant("other").await;
-    let (_, secret) = a.issue(json!({"class": "key", "subject": user, "grants": reading()})).await;
+    let (_, secret) = a
+        .issue(json!({"class": "key", "subject": user, "grants": reading()}))
+        .await;
     let unsummed = &secret[..secret.len() - 6];
     assert_eq!(with_checksum(unsummed), secret, "the published rule");
     let random = &unsummed["acme_key_".len()..];
     let mut wrong: Vec<String> = (0..secret.len()).map(|n| secret[..n].to_owned()).collect();
     wrong.extend((1..secret.len()).map(|n| secret[n..].to_owned()));
-    wrong.extend([secret.to_uppercase(), secret.to_lowercase(), secret.repeat(2)]);
-    wrong.extend(["key", "pat", "svc", "pub", "acc", "ref", "sec"].iter().skip(1).map(|class| {
-        with_checksum(&format!("acme_{class}_{random}"))
-    }));
-    wrong.extend(["other", "jeton", "acm", "acmee"].map(|p| with_checksum(&format!("{p}_key_{random}"))));
+    wrong.extend([
+        secret.to_uppercase(),
+        secret.to_lowercase(),
+        secret.repeat(2),
+    ]);
+    wrong.extend(
+        ["key", "pat", "svc", "pub", "acc", "ref", "sec"]
+            .iter()
+            .skip(1)
+            .map(|class| with_checksum(&format!("acme_{class}_{random}"))),
+    );
+    wrong.extend(
+        ["other", "jeton", "acm", "acmee"].map(|p| with_checksum(&format!("{p}_key_{random}"))),
+    );
     wrong.extend((9..39).map(|n| {
         let mut text = unsummed.to_owned();
         let other = if &text[n..=n] == "x" { "y" } else { "x" };
         text.replace_range(n..=n, other);
         with_checksum(&text)
     }));
-    for extra in [" ", "\t", "\n", "\r\n", "\0", "=", "%00", "\u{feff}", "\u{200b}", "é"] {
+    for extra in [
+        " ", "\t", "\n", "\r\n", "\0", "=", "%00", "\u{feff}", "\u{200b}", "é",
+    ] {
         wrong.push(format!("{secret}{extra}"));
         wrong.push(format!("{extra}{secret}"));
     }
     wrong.push(secret.replace('a', "\u{430}"));
     wrong.push(secret.replacen('_', "%5F", 1));
     let question = |text: &str| json!({"token": text, "api": "docs", "scopes": ["read"]});
-    let uniform = a.order("POST", "/v1/check", question("x")).await.is(200).body;
+    let uniform = a
+        .order("POST", "/v1/check", question("x"))
+        .await
+        .is(200)
+        .body;
     let before = events(&a);
     for text in &wrong {
         let said = a.order("POST", "/v1/check", question(text)).await.is(200);
         assert_eq!(said.body, uniform, "{text:?}");
-        let said = a.order("POST", "/v1/tokens/find", json!({"token": text})).await;
+        let said = a
+            .order("POST", "/v1/tokens/find", json!({"token": text}))
+            .await;
         said.refused(404, "not_found");
-        let said = send(&a.client, "POST", "/v1/revoke", &[], Some(&json!({"token": text}))).await.is(200);
+        let said = send(
+            &a.client,
+            "POST",
+            "/v1/revoke",
+            &[],
+            Some(&json!({"token": text})),
+        )
+        .await
+        .is(200);
         assert_eq!(said.body["status"], "done");
         if http::HeaderValue::from_str(text).is_ok() {
             // Whitespace around a header's value is not part of it (RFC 9110 §5.5).
             let same = text.trim_matches([' ', '\t']) == secret;
-            for (name, value) in [("authorization", format!("Bearer {text}")), ("x-api-key", text.clone())] {
+            for (name, value) in [
+                ("authorization", format!("Bearer {text}")),
+                ("x-api-key", text.clone()),
+            ] {
                 let said = send(&a.client, "GET", "/v1/whoami", &[(name, &value)], None).await;
                 assert!(same || said.status == 401, "{name} {text:?}: {}", said.body);
             }
         }
         let basic = data_encoding::BASE64.encode(format!("user:{text}").as_bytes());
         let basic = format!("Basic {basic}");
-        let said = send(&a.client, "GET", "/v1/whoami", &[("authorization", &basic)], None).await;
+        let said = send(
+            &a.client,
+            "GET",
+            "/v1/whoami",
+            &[("authorization", &basic)],
+            None,
+        )
+        .await;
         assert_eq!(said.status, 401, "{text:?}");
     }
     assert_eq!(events(&a), before, "something was revoked");
     all(&shown_everywhere(&a, &secret).await, true);
     // By possession of the whole text it ends.
-    send(&a.client, "POST", "/v1/revoke", &[], Some(&json!({"token": secret}))).await.is(200);
+    send(
+        &a.client,
+        "POST",
+        "/v1/revoke",
+        &[],
+        Some(&json!({"token": secret})),
+    )
+    .await
+    .is(200);
     all(&shown_everywhere(&a, &secret).await, false);
     a.running.stop().await;
 }
@@ -564,7 +858,9 @@ async fn c6_only_the_whole_text_is_the_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn c14_errors_do_not_repeat_what_may_be_a_secret() {
     let (a, user, _) = office().await;
-    let (_, secret) = a.issue(json!({"class": "key", "subject": user, "grants": reading()})).await;
+    let (_, secret) = a
+        .issue(json!({"class": "key", "subject": user, "grants": reading()}))
+        .await;
     let mut nested = json!({"class": "key", "subject": user});
     nested["conditions"] = json!({secret.as_str(): 1});
     for order in [
@@ -580,7 +876,13 @@ async fn c14_errors_do_not_repeat_what_may_be_a_secret() {
         assert!(!told.contains(&secret[9..29]), "{told}");
     }
     // A slip is still named.
-    let said = a.order("POST", "/v1/tokens", json!({"class": "key", "subject": user, "lifetime": 1})).await;
+    let said = a
+        .order(
+            "POST",
+            "/v1/tokens",
+            json!({"class": "key", "subject": user, "lifetime": 1}),
+        )
+        .await;
     assert_eq!(said.refused(422, "field_invalid").body["field"], "lifetime");
     a.running.stop().await;
 }
@@ -612,36 +914,76 @@ async fn c15_the_setup_secret_is_good_once() {
     use jeton_store::sqlite::Durability;
     let dir = tempfile::tempdir().unwrap();
     let config = common::config(dir.path());
-    let running = jeton::serve::start(&config, Durability::Full).await.unwrap();
+    let running = jeton::serve::start(&config, Durability::Full)
+        .await
+        .unwrap();
     let (secret, file) = running.setup.as_ref().unwrap();
-    let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file).unwrap().permissions());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(file).unwrap().permissions());
     assert_eq!(mode & 0o777, 0o600);
     let good = secret.expose_secret().to_owned();
     let client = Arc::new(common::client(&running));
     let size = running.doors.node.verifier.size();
-    for wrong in ["", "x", &good[1..], &good[..31], &good.to_uppercase(), &format!("{good}\n"), &format!(" {good}")] {
-        let said = send(&client, "POST", "/v1/setup", &[], Some(&json!({"secret": wrong}))).await;
+    for wrong in [
+        "",
+        "x",
+        &good[1..],
+        &good[..31],
+        &good.to_uppercase(),
+        &format!("{good}\n"),
+        &format!(" {good}"),
+    ] {
+        let said = send(
+            &client,
+            "POST",
+            "/v1/setup",
+            &[],
+            Some(&json!({"secret": wrong})),
+        )
+        .await;
         said.refused(401, "setup_spent");
     }
     assert_eq!(running.doors.node.verifier.size(), size);
     let tries: Vec<_> = (0..32)
         .map(|_| {
             let (client, body) = (Arc::clone(&client), json!({"secret": good}));
-            tokio::spawn(async move { send(&client, "POST", "/v1/setup", &[], Some(&body)).await.status.as_u16() })
+            tokio::spawn(async move {
+                send(&client, "POST", "/v1/setup", &[], Some(&body))
+                    .await
+                    .status
+                    .as_u16()
+            })
         })
         .collect();
     let mut statuses = Vec::new();
     for one in tries {
         statuses.push(one.await.unwrap());
     }
-    assert_eq!(statuses.iter().filter(|s| **s == 201).count(), 1, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|s| **s == 401).count(), 31, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|s| **s == 201).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|s| **s == 401).count(),
+        31,
+        "{statuses:?}"
+    );
     assert!(!file.exists());
     running.stop().await;
-    let running = jeton::serve::start(&config, Durability::Full).await.unwrap();
+    let running = jeton::serve::start(&config, Durability::Full)
+        .await
+        .unwrap();
     assert!(running.setup.is_none());
     let client = common::client(&running);
-    let said = send(&client, "POST", "/v1/setup", &[], Some(&json!({"secret": good}))).await;
+    let said = send(
+        &client,
+        "POST",
+        "/v1/setup",
+        &[],
+        Some(&json!({"secret": good})),
+    )
+    .await;
     said.refused(401, "setup_spent");
     running.stop().await;
 }
@@ -652,23 +994,42 @@ async fn c16_a_cursor_is_good_for_its_list_and_tenant_alone() {
     let (a, user, _) = office().await;
     let other = a.tenant("other").await.text("/secret");
     for _ in 0..4 {
-        a.issue(json!({"class": "key", "subject": user, "grants": reading()})).await;
+        a.issue(json!({"class": "key", "subject": user, "grants": reading()}))
+            .await;
         a.order("POST", "/v1/users", json!({})).await.is(201);
-        a.order("POST", "/v1/apps", json!({"sponsor": user, "permit": {}})).await.is(201);
+        a.order("POST", "/v1/apps", json!({"sponsor": user, "permit": {}}))
+            .await
+            .is(201);
     }
     let owned = format!("/v1/tokens?subject={user}&");
-    let lists = ["/v1/tokens?", &owned, "/v1/users?", "/v1/apps?", "/v1/events?"];
+    let lists = [
+        "/v1/tokens?",
+        &owned,
+        "/v1/users?",
+        "/v1/apps?",
+        "/v1/events?",
+    ];
     let mut cursors = Vec::new();
     for list in lists {
         let path = format!("{list}limit=1");
         let first = a.call(&a.admin, "GET", &path, None).await.is(200);
         let cursor = first.text("/next");
-        let second = a.call(&a.admin, "GET", &format!("{path}&cursor={cursor}"), None).await.is(200);
+        let second = a
+            .call(&a.admin, "GET", &format!("{path}&cursor={cursor}"), None)
+            .await
+            .is(200);
         assert_ne!(first.body["items"], second.body["items"], "{list}");
         cursors.push(cursor);
     }
     let bad = async |token: &str, list: &str, cursor: &str| {
-        let said = a.call(token, "GET", &format!("{list}limit=1&cursor={cursor}"), None).await;
+        let said = a
+            .call(
+                token,
+                "GET",
+                &format!("{list}limit=1&cursor={cursor}"),
+                None,
+            )
+            .await;
         let blamed = said.body["field"] == "cursor" && said.body["code"] == "field_invalid";
         // A cursor that breaks the query itself is refused with it.
         let broken = cursor.contains(['&', '=', '#']) && said.status.is_client_error();
@@ -684,11 +1045,18 @@ async fn c16_a_cursor_is_good_for_its_list_and_tenant_alone() {
         for n in 0..cursor.len() {
             bad(&a.admin, list, &cursor[..n]).await;
         }
-        let bytes = data_encoding::BASE64URL_NOPAD.decode(cursor.as_bytes()).unwrap();
+        let bytes = data_encoding::BASE64URL_NOPAD
+            .decode(cursor.as_bytes())
+            .unwrap();
         for bit in 0..bytes.len() * 8 {
             let mut forged = bytes.clone();
             forged[bit / 8] ^= 1 << (bit % 8);
-            bad(&a.admin, list, &data_encoding::BASE64URL_NOPAD.encode(&forged)).await;
+            bad(
+                &a.admin,
+                list,
+                &data_encoding::BASE64URL_NOPAD.encode(&forged),
+            )
+            .await;
         }
         let untagged = data_encoding::BASE64URL_NOPAD.encode(&bytes[16..]);
         let zeroed = data_encoding::BASE64URL_NOPAD.encode(&[&[0; 16], &bytes[16..]].concat());
@@ -707,16 +1075,33 @@ async fn c16_a_cursor_is_good_for_its_list_and_tenant_alone() {
         }
     }
     // SQL text where ids and names stand finds nothing and breaks nothing.
-    for text in ["'%20OR%20'1'='1", "%22%3B%20DROP%20TABLE%20event%3B--", "*", "%25", "_"] {
-        for path in [format!("/v1/tokens/{text}"), format!("/v1/users/{text}"), format!("/v1/events?token={text}")] {
+    for text in [
+        "'%20OR%20'1'='1",
+        "%22%3B%20DROP%20TABLE%20event%3B--",
+        "*",
+        "%25",
+        "_",
+    ] {
+        for path in [
+            format!("/v1/tokens/{text}"),
+            format!("/v1/users/{text}"),
+            format!("/v1/events?token={text}"),
+        ] {
             let said = a.call(&a.admin, "GET", &path, None).await;
-            assert!([404, 422].contains(&said.status.as_u16()), "{path}: {}", said.body);
+            assert!(
+                [404, 422].contains(&said.status.as_u16()),
+                "{path}: {}",
+                said.body
+            );
         }
     }
     let named = json!({"class": "key", "subject": user, "name": "'); DROP TABLE event; --",
         "metadata": {"'": "\" OR 1=1"}});
     let (id, _) = a.issue(named).await;
-    let shown = a.call(&a.admin, "GET", &format!("/v1/tokens/{id}"), None).await.is(200);
+    let shown = a
+        .call(&a.admin, "GET", &format!("/v1/tokens/{id}"), None)
+        .await
+        .is(200);
     assert_eq!(shown.text("/name"), "'); DROP TABLE event; --");
     a.running.stop().await;
 }

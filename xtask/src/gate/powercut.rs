@@ -44,10 +44,12 @@ const EXT4_BYTES: u64 = GIB;
 pub(crate) fn run(options: &Options) -> anyhow::Result<Value> {
     options.only(&["quick", "control", "cuts"])?;
     let control = options.control() == Control::Off;
-    let cuts = match control {
-        true => options.figure("cuts", CONTROL_CUTS, CONTROL_CUTS)?,
-        false => options.figure("cuts", 6, 200)?,
+    let (quick, full) = if control {
+        (CONTROL_CUTS, CONTROL_CUTS)
+    } else {
+        (6, 200)
     };
+    let cuts = options.figure("cuts", quick, full)?;
     let missing = (!install::present("mkfs.xfs")).then(|| "there is no mkfs.xfs".to_owned());
     if let Some(why) = missing.or_else(install::no_mounts) {
         return Ok(json!({"pass": false, "skipped": why}));
@@ -59,15 +61,15 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<Value> {
         if cut % round == 0 {
             bench.fresh_disk()?;
             bench.start()?;
-            tally.add(cut, bench.cut(400)?);
+            tally.add(cut, &bench.cut(400)?);
             bench.ready()?;
         } else if cut % round == round / 2 {
             bench.stop()?;
             bench.start()?;
-            tally.add(cut, bench.cut(400)?);
+            tally.add(cut, &bench.cut(400)?);
             bench.ready()?;
         } else {
-            tally.add(cut, bench.cut(1200)?);
+            tally.add(cut, &bench.cut(1200)?);
         }
         if control && tally.lost > 0 {
             break;
@@ -225,9 +227,9 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, cut: u64, report: Value) {
+    fn add(&mut self, cut: u64, report: &Value) {
         let figure = |name: &str| report.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let list = |name: &str| {
+        let entries = |name: &str| {
             report
                 .get(name)
                 .and_then(Value::as_array)
@@ -238,7 +240,7 @@ impl Tally {
         self.acknowledged += figure("acknowledged");
         self.lost += lost;
         self.cuts_with_loss += u64::from(lost > 0);
-        self.findings += u64::try_from(list("findings")).unwrap_or(u64::MAX);
+        self.findings += u64::try_from(entries("findings")).unwrap_or(u64::MAX);
         self.events_max = self.events_max.max(figure("events"));
         self.from_snapshot += u64::from(figure("from_snapshot") > 0);
         let started = report.get("started") == Some(&Value::Bool(true));
@@ -246,7 +248,7 @@ impl Tally {
             self.starts_ms.push(figure("start_ms"));
         }
         let goes_on = report.get("goes_on").and_then(Value::as_str) == Some("yes");
-        if lost > 0 || list("findings") > 0 || !started || !goes_on {
+        if lost > 0 || entries("findings") > 0 || !started || !goes_on {
             self.problems.push(format!("cut {cut}: {report}"));
         }
         println!("cut {cut}: {report}");

@@ -384,5 +384,8 @@ fn entity_row(row: &SqlRow<'_>) -> Result<(Row, u64), StoreError> {
 
 /// Bytes that should be an id and are none.
 fn data_in_hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|b| format!("{b:02x}")).collect()
+    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    halves
+        .filter_map(|half| char::from_digit(half.into(), 16))
+        .collect()
 }

@@ -4,7 +4,9 @@
 #![expect(
     dead_code,
     unreachable_pub,
-    reason = "each test file uses a part of it"
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a helper of several tests; a world that breaks ends the test"
 )]
 
 use std::collections::HashMap;

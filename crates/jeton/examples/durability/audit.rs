@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     journal::{self, Due, Expected},
-    talk::{API, Frame, Talk, config, text},
+    talk::{API, Talk, config, text},
 };
 
 /// How many tokens are asked about over HTTPS too.
@@ -29,20 +29,20 @@ pub(crate) async fn audit(data: &Path, path: &Path, bytes: u64) -> anyhow::Resul
     let since = capability::stopwatch();
     let first = serve::start(&config(data), Durability::Full).await;
     let refused = first.as_ref().err().map(|error| format!("{error:#}"));
-    let running = match first {
+    let second = if refused.is_some() {
+        // It sees that it lost something. Without that knowledge it starts, and what it lost can be counted.
+        drop(std::fs::remove_file(data.join("high-water")));
+        serve::start(&config(data), Durability::Full).await
+    } else {
+        first
+    };
+    let running = match second {
         Ok(running) => running,
-        // It sees that it lost something: without that knowledge it starts, and what it lost can be counted.
-        Err(_) => {
-            drop(std::fs::remove_file(data.join("high-water")));
-            match serve::start(&config(data), Durability::Full).await {
-                Ok(running) => running,
-                Err(error) => {
-                    return Ok(json!({
-                        "started": false, "refused": format!("{error:#}"),
-                        "acknowledged": expected.acknowledged, "lost": expected.acknowledged,
-                    }));
-                }
-            }
+        Err(error) => {
+            return Ok(json!({
+                "started": false, "refused": format!("{error:#}"),
+                "acknowledged": expected.acknowledged, "lost": expected.acknowledged,
+            }));
         }
     };
     let start_ms = u64::try_from(since().as_millis())?;
@@ -193,24 +193,11 @@ async fn findings(running: &Running) -> anyhow::Result<Vec<String>> {
 
 /// A recovered authority takes further orders.
 async fn goes_on(running: &Running, before: &[journal::Line]) -> anyhow::Result<()> {
-    let user = before.iter().find_map(|line| match line {
-        journal::Line::User { id } => Some(id.clone()),
-        _ => None,
-    });
-    let mut admins = before.iter().filter_map(|line| match line {
-        journal::Line::Admin { secret } => Some(secret.clone()),
-        _ => None,
-    });
-    let talk = Talk::to(running)?;
-    let (Some(operator), Some(admin), Some(user)) = (admins.next(), admins.next(), user) else {
-        // Nothing but the operator may have been acknowledged: then the setup must still be open, or done.
+    let Some(frame) = journal::frame(before) else {
+        // Only a part of the founding was acknowledged: there is nobody yet to order anything.
         return Ok(());
     };
-    let frame = Frame {
-        operator,
-        admin,
-        user,
-    };
+    let talk = Talk::to(running)?;
     let said = talk
         .order(Some(&frame.admin), "/v1/tokens", &frame.issue())
         .await?;

@@ -10,6 +10,8 @@ use std::{
 
 use anyhow::Context as _;
 
+use crate::talk::Frame;
+
 /// One line.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Line {
@@ -113,6 +115,30 @@ pub(crate) fn read(path: &Path, bytes: u64) -> anyhow::Result<(Vec<Line>, Vec<Li
         }
     }
     Ok((before, after))
+}
+
+/// What surrounds the workload, if all of it was acknowledged.
+pub(crate) fn frame(lines: &[Line]) -> Option<Frame> {
+    let mut admins = lines.iter().filter_map(|line| {
+        if let Line::Admin { secret } = line {
+            Some(secret.clone())
+        } else {
+            None
+        }
+    });
+    let (operator, admin) = (admins.next()?, admins.next()?);
+    let user = lines.iter().find_map(|line| {
+        if let Line::User { id } = line {
+            Some(id.clone())
+        } else {
+            None
+        }
+    })?;
+    Some(Frame {
+        operator,
+        admin,
+        user,
+    })
 }
 
 /// What must be true of one token.

@@ -85,30 +85,8 @@ pub(crate) async fn load(
 /// The frame of an authority that was founded before, or a new one.
 async fn frame(running: &Running, journal: &Journal, path: &Path) -> anyhow::Result<Frame> {
     let (before, _) = journal::read(path, u64::MAX)?;
-    let mut admins = before.iter().filter_map(|line| match line {
-        Line::Admin { secret } => Some(secret.clone()),
-        Line::User { .. }
-        | Line::Issued { .. }
-        | Line::Revoking { .. }
-        | Line::Revoked { .. }
-        | Line::Rotating { .. }
-        | Line::Rotated { .. } => None,
-    });
-    let user = before.iter().find_map(|line| match line {
-        Line::User { id } => Some(id.clone()),
-        Line::Admin { .. }
-        | Line::Issued { .. }
-        | Line::Revoking { .. }
-        | Line::Revoked { .. }
-        | Line::Rotating { .. }
-        | Line::Rotated { .. } => None,
-    });
-    if let (Some(operator), Some(admin), Some(user)) = (admins.next(), admins.next(), user) {
-        return Ok(Frame {
-            operator,
-            admin,
-            user,
-        });
+    if let Some(frame) = journal::frame(&before) {
+        return Ok(frame);
     }
     let talk = Talk::to(running)?;
     let note = |secret: &str| {
@@ -128,7 +106,7 @@ async fn submit(shared: Arc<Shared>, talk: Talk, number: u64) -> anyhow::Result<
     while !*shared.stop.borrow() {
         round += 1;
         let [dice, pick, ..] = capability::draw::<8>();
-        if number == 0 && round % 16 == 0 {
+        if number == 0 && round.is_multiple_of(16) {
             shared.found_tenant(&talk).await?;
             continue;
         }

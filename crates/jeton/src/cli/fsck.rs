@@ -22,7 +22,7 @@ use crate::node::keyring::{Kek, Keyring};
 const EXAMPLES: &str = "\
 Examples:
   jeton fsck --data-dir /var/lib/jeton
-  jeton fsck --data-dir ./restored --kek-file /root/jeton-kek
+  jeton fsck --data-dir ./restored --kek-file ./jeton-kek
 
 Nothing is changed. Exit status: 0 sound, 3 findings, 1 if it cannot be looked at.";
 

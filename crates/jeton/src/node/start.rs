@@ -124,7 +124,7 @@ pub struct Node {
     readers: Mutex<Vec<Box<dyn Reader>>>,
     store: PathBuf,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
-    _lock: fs::File,
+    lock: Mutex<Option<fs::File>>,
 }
 
 /// How the state was learnt.
@@ -204,7 +204,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         readers: Mutex::new(vec![reader]),
         store: path,
         thread: Mutex::new(Some(thread)),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     })
 }
 
@@ -376,6 +376,11 @@ fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<
         .opening
         .as_ref()
         .ok_or_else(|| bad("the leaf has no opening"))?;
+    // Bytes that are not what the leaf commits to are not even read.
+    let committed = stored.leaf.last_chunk::<32>();
+    if committed != Some(&commit(salt, bytes)) {
+        return Err(bad("the leaf does not commit to the record"));
+    }
     let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
     leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
     state.sealer.push(&stored.leaf);
@@ -473,6 +478,17 @@ impl Node {
 
     /// Stops the writer after what has queued, and keeps a snapshot for the next start.
     pub fn stop(&self) {
+        self.finish();
+        // Whoever still holds the node only reads: the directory is free for another process.
+        drop(
+            self.lock
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+
+    fn finish(&self) {
         self.writer.stop();
         let thread = self
             .thread
