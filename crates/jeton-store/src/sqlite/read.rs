@@ -33,9 +33,10 @@ pub(super) fn head(db: &Connection) -> Result<Head, StoreError> {
     })
 }
 
-fn stored_event(
-    row: &SqlRow<'_>,
-) -> rusqlite::Result<(i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// Index, leaf, and salt and record unless erased.
+type EventColumns = (i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<EventColumns> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 

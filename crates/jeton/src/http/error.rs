@@ -222,6 +222,10 @@ impl IntoResponse for Problem {
         if let Some(s) = self.retry_s {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(s));
         }
+        if self.status == StatusCode::PAYLOAD_TOO_LARGE {
+            // What was not read of the body ends the connection: say so, lest another request is sent into it.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         let mut response = (self.status, headers).into_response();
         // The door adds the request's id to the view, and writes the body then.
         response.extensions_mut().insert(self.view);
