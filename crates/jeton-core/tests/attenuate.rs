@@ -4,6 +4,12 @@
 //! `cargo xtask gate attenuate` runs it with a million orders. `JETON_CONTROL=1` takes `attenuate` out of the way: then it
 //! must fail, and one test here sees to it that it would.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of a test; a world that breaks ends it"
+)]
+
 #[path = "attenuate/oracle.rs"]
 mod oracle;
 mod world;

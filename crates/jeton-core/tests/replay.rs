@@ -1,5 +1,7 @@
 //! State is what replaying the events gives: from their bytes, in one go or after a snapshot, always the same.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod world;
 
 use std::collections::BTreeMap;
@@ -69,7 +71,7 @@ proptest! {
         let after = Replayed::of(resumed, before.tokens, &stored[at..]);
         prop_assert_eq!(image(&after.directory), image(&world.directory));
         prop_assert_eq!(words(&after.tokens), words(&world.tokens));
-        for id in world.users.iter() {
+        for id in &world.users {
             let who = jeton_core::subject::SubjectId::User(*id);
             prop_assert_eq!(
                 after.directory.subject(world.tenant, who).map(|s| s.roles.clone()),
@@ -98,7 +100,7 @@ proptest! {
         for _ in 0..40 {
             world.step();
         }
-        let at = at.index(world.records.len());
+        let at = at.index(world.len());
         let mut directory = Directory::new();
         for (index, record) in (0u64..).zip(&world.records[..at]) {
             directory.apply(index, record).unwrap();

@@ -1,6 +1,13 @@
 //! The index says what the records say: the same random events go into the compact index and into plain maps of core
 //! records, and both must agree on every token, every secret ever shown, every chain of an owner, and every decision.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::wildcard_enum_match_arm,
+    reason = "helpers of tests"
+)]
+
 #[path = "../../jeton-core/tests/world/mod.rs"]
 mod world;
 

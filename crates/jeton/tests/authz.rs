@@ -4,6 +4,12 @@
 //! `JETON_FULL=1` shows every caller's credential in every way (the gate `authz-matrix`); `JETON_CONTROL=1` lets everybody
 //! in as the admin, and must fail.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    reason = "helpers of tests"
+)]
+
 #[path = "authz/calls.rs"]
 mod calls;
 mod common;
@@ -139,7 +145,7 @@ async fn every_caller_gets_what_the_table_says() {
                     match expected {
                         Verdict::Through => through.push(caller.name.as_str()),
                         Verdict::Stopped(status, _) => {
-                            no.entry(status).or_default().push(&caller.name)
+                            no.entry(status).or_default().push(&caller.name);
                         }
                     }
                 }
@@ -194,17 +200,16 @@ fn row(operation: &Operation, through: &[&str], no: &BTreeMap<u16, Vec<&str>>) -
         }
     };
     let method = operation.method.to_uppercase();
-    let mut out = format!("{method} {} ({}): {needs}\n", operation.path, operation.id);
+    let head = format!("{method} {} ({}): {needs}", operation.path, operation.id);
     if no.is_empty() {
-        return out + "    everybody\n";
+        return format!("{head}\n    everybody\n");
     }
-    out += &format!("    {}\n", through.join(" "));
     // Those who are stopped with 401 are the same everywhere: how many they are tells.
     let counts = no
         .iter()
         .map(|(status, names)| format!("{status} for {}", names.len()));
-    out += &format!("    {}\n", counts.collect::<Vec<_>>().join(", "));
-    out
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    format!("{head}\n    {}\n    {counts}\n", through.join(" "))
 }
 
 #[tokio::test(flavor = "multi_thread")]

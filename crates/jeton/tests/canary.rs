@@ -4,6 +4,15 @@
 //!
 //! `JETON_TOKENS=10000` is the full form (the gate `canary`); `JETON_CONTROL=1` puts one secret into the log: it must fail.
 
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "helpers of a test"
+)]
+
 mod common;
 #[path = "canary/search.rs"]
 mod search;
@@ -585,6 +594,7 @@ fn headers(secret: &str) -> Vec<(&'static str, String)> {
 }
 
 /// Sends any bytes.
+#[expect(clippy::too_many_arguments, reason = "a request is all of these")]
 async fn raw(
     client: &Client,
     token: &str,

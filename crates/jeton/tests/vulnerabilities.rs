@@ -2,6 +2,13 @@
 //! Each test has its counterpart within: what is refused in the wrong form is allowed in the right one. Beside each stands
 //! the change of the code that would make it fail.
 
+#![expect(
+    clippy::indexing_slicing,
+    clippy::too_many_lines,
+    clippy::unwrap_used,
+    reason = "helpers of tests, and tests that are lists"
+)]
+
 mod common;
 
 use std::{collections::BTreeSet, sync::Arc};

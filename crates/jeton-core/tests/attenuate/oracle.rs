@@ -20,13 +20,12 @@ use jeton_core::{
     scope::ScopeSet,
     subject::{Subject, SubjectId},
     time::{Span, Time},
-    token::record::TokenRecord,
+    token::record::{Terms, TokenRecord},
 };
 
 use crate::world::{
     LATE_S, NOT_BEFORE_S, Step, World,
     draw::{METHODS, OWN_SCOPES, Rng},
-    orders::Order,
 };
 
 /// Resources that requests touch; none: the request names none.
@@ -341,6 +340,7 @@ impl Oracle {
         told
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table of all events")]
     fn event(&mut self, world: &World, step: &Step, event: &Event) -> Result<(), String> {
         let caller = self.before[&step.caller].clone();
         let cap = self.cap(&caller);
@@ -361,7 +361,7 @@ impl Oracle {
                 token,
                 before,
                 after,
-            } => self.token_changed(world.now, &cap, *token, before, after),
+            } => self.token_changed(world.now, &cap, *token, (before, after)),
             Event::TokenRotated { token, expires, .. } => {
                 self.minted += 1;
                 let old = self.before[token].clone();
@@ -451,8 +451,7 @@ impl Oracle {
         now: Time,
         cap: &Cap,
         token: TokenId,
-        before: &(jeton_core::token::record::Terms, Option<Time>),
-        after: &(jeton_core::token::record::Terms, Option<Time>),
+        (before, after): (&Terminable, &Terminable),
     ) -> Result<(), String> {
         self.minted += 1;
         let later = ends_later(after.1, before.1);
@@ -576,13 +575,12 @@ impl Oracle {
     /// The tokens that a step was about.
     pub(crate) fn concerned(step: &Step) -> Vec<TokenId> {
         let from = step.events.iter().filter_map(Event::token);
-        let rotated = match step.order {
-            Order::Rotate(token, ..) | Order::Change(token, _) => Some(token),
-            _ => None,
-        };
-        from.chain(rotated).collect()
+        from.collect()
     }
 }
+
+/// Terms and an end.
+type Terminable = (Terms, Option<Time>);
 
 fn ends_later(after: Option<Time>, before: Option<Time>) -> bool {
     match (after, before) {

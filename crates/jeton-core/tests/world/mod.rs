@@ -5,7 +5,9 @@
     dead_code,
     unreachable_pub,
     clippy::expect_used,
+    clippy::indexing_slicing,
     clippy::panic,
+    clippy::wildcard_enum_match_arm,
     reason = "a helper of several tests; a world that breaks ends the test"
 )]
 
@@ -169,6 +171,11 @@ impl World {
     pub fn authority(&self, token: TokenId) -> Option<Authority> {
         let record = self.tokens.get(&token)?;
         Authority::of_token(&self.directory, record, ScopeSet::EMPTY, self.now).ok()
+    }
+
+    /// How many events there are.
+    pub fn len(&self) -> usize {
+        self.records.len()
     }
 
     /// Some token.

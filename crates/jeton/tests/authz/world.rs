@@ -257,6 +257,7 @@ impl Shown {
     }
 
     /// Sends a request with a credential shown this way.
+    #[expect(clippy::too_many_arguments, reason = "a request is all of these")]
     pub(crate) async fn send(
         self,
         a: &Authority,
