@@ -5,7 +5,6 @@
     clippy::indexing_slicing,
     clippy::expect_used,
     clippy::panic,
-    clippy::precedence,
     unreachable_pub,
     reason = "a broken law is a panic; the fuzzer's crate has its own lints"
 )]

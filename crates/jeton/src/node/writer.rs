@@ -529,17 +529,6 @@ impl State {
             tracing::warn!(%error, "the high-water mark was not kept");
         }
         self.bench.checkpoint.store(Some(Arc::new(note)));
-        if let Err(error) = self.keep_high_water(size) {
-            tracing::warn!(%error, "the highest size served was not noted beside the database");
-        }
-    }
-
-    /// Notes the size of a committed head, so that an older database is known when one is put in its place. Not synced: a
-    /// power cut may leave an older note or none, never one ahead of the database.
-    fn keep_high_water(&self, size: u64) -> std::io::Result<()> {
-        let fresh = self.bench.high_water.with_extension("new");
-        std::fs::write(&fresh, format!("{size}\n"))?;
-        std::fs::rename(&fresh, &self.bench.high_water)
     }
 }
 
