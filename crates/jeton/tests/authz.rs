@@ -157,7 +157,7 @@ async fn every_caller_gets_what_the_table_says() {
         );
     }
     println!(
-        "authz-matrix: {{\"operations\":{},\"principals\":{},\"asked\":{asked},\"wrong\":{},\"unexpected_2xx\":{unexpected}}}",
+        "authz: {{\"operations\":{},\"principals\":{},\"asked\":{asked},\"wrong\":{},\"unexpected_2xx\":{unexpected}}}",
         matrix.len(),
         world.principals.len(),
         wrong.len()
