@@ -104,14 +104,14 @@ fn main() {
     let quick = std::env::args().any(|a| a == "--quick");
     let mut out = serde_json::Map::new();
     let sizes: &[(u64, &str)] = if quick {
-        &[(1_000_000, "1m")]
+        &[(1_000, "1k"), (1_000_000, "1m")]
     } else {
-        &[(1_000_000, "1m"), (10_000_000, "10m")]
+        &[(1_000, "1k"), (1_000_000, "1m"), (10_000_000, "10m")]
     };
     for (tokens, name) in sizes {
         let verifier = world::verifier(*tokens, now());
-        let texts = sample(*tokens, 1_000_000);
-        let garbage: Vec<String> = (0..200_000)
+        let texts = sample(*tokens, 1_000_000.min(*tokens));
+        let garbage: Vec<String> = (0..200_000.min(*tokens))
             .map(|n| world::text(1_000_000_000 + n))
             .collect();
         out.insert(

@@ -41,6 +41,7 @@ struct Model {
     /// Every digest there ever was: whose, and since it was replaced, until when it is good.
     secrets: HashMap<[u8; 32], (TokenId, Option<Time>)>,
     newest: HashMap<TokenId, [u8; 32]>,
+    forgotten: Vec<[u8; 32]>,
 }
 
 impl Model {
@@ -64,7 +65,35 @@ impl Model {
                 self.secrets.insert(old, (token, Some(*overlap_until)));
                 self.secrets.insert(*digest.bytes(), (token, None));
             }
+            Event::TokenRehashed { digest, .. } => {
+                // The same text under a younger pepper: the old digest leads nowhere any more.
+                let old = self.newest.insert(token, *digest.bytes()).unwrap();
+                self.secrets.remove(&old);
+                self.forgotten.push(old);
+                self.secrets.insert(*digest.bytes(), (token, None));
+            }
             _ => {}
+        }
+    }
+}
+
+/// What a first use after a change of peppers does to some tokens that are alive.
+fn rehash_some(world: &mut World) {
+    let alive: Vec<TokenId> = world
+        .tokens
+        .values()
+        .filter(|t| !matches!(t.state, State::Revoked { .. }))
+        .map(|t| t.id)
+        .collect();
+    for token in alive {
+        if world.rng.one_in(3) {
+            let drawn = world.drawn();
+            let event = Event::TokenRehashed {
+                token,
+                digest: drawn.digest,
+                pepper: 2,
+            };
+            world.append(jeton_core::event::Actor::Authority, vec![event]);
         }
     }
 }
@@ -122,6 +151,9 @@ fn agrees(index: &Index, model: &Model, directory: &Directory, world: &World) {
         assert_eq!(words(&found), words(&model.tokens[token]));
         let slot = index.slot(index.find(&digest).unwrap()).unwrap();
         assert_eq!(slot.leads_to().map(|(_, until)| until), *until);
+    }
+    for digest in &model.forgotten {
+        assert!(index.find(&Digest::from_bytes(*digest)).is_none());
     }
     let mut stranger = [3; 32];
     for n in 0..32u8 {
@@ -185,8 +217,11 @@ proptest! {
     #[test]
     fn the_index_says_what_the_records_say(seed in any::<u64>(), steps in 1..200usize) {
         let mut world = World::new(seed, Protection::On);
-        for _ in 0..steps {
+        for step in 0..steps {
             world.step();
+            if step % 20 == 19 {
+                rehash_some(&mut world);
+            }
         }
         let (index, model, directory) = built(&world);
         agrees(&index, &model, &directory, &world);

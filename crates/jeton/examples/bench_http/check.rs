@@ -1,0 +1,117 @@
+//! Checks over HTTP, HTTPS and a unix socket beside bare hyper servers: slices in turn, medians of ratios.
+
+use std::{sync::Arc, time::Duration};
+
+use jeton::net::{Roots, client_config};
+use serde_json::{Value, json};
+
+use crate::{
+    drive::{Connection, Drive, Via},
+    median, pin,
+    place::{Place, prepare},
+    runtime,
+    servers::Server,
+};
+
+const CONNECTIONS: usize = 32;
+
+/// Measures, and prints the figures.
+pub fn run(quick: bool) {
+    let tokens = if quick { 1 << 17 } else { 1 << 20 };
+    let place = runtime(2).block_on(prepare(tokens));
+    eprintln!("prepared {} tokens", place.texts.len());
+    pin(1);
+    println!("{}", compare(&place, quick));
+}
+
+fn request(checker: &str, text: &str) -> Vec<u8> {
+    let body =
+        json!({"token": text, "api": "docs", "scopes": ["docs:read"], "address": "192.0.2.7"})
+            .to_string();
+    format!(
+        "POST /v1/check HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer {checker}\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// One way to one of the servers, with what was seen of it.
+struct Way<'a> {
+    name: &'static str,
+    drive: Drive,
+    server: &'a Server,
+    per_s: Vec<f64>,
+    /// The processor time of the whole server, kernel included, for each answer.
+    cpu_us: Vec<f64>,
+}
+
+impl Way<'_> {
+    fn slice(&mut self, length: Duration, counts: bool) {
+        let before = self.server.cpu();
+        let (answers, took) = self.drive.slice(length);
+        let cpu = self.server.cpu().saturating_sub(before);
+        if counts {
+            self.per_s.push(answers as f64 / took.as_secs_f64());
+            self.cpu_us.push(cpu.as_secs_f64() * 1e6 / answers as f64);
+        }
+    }
+}
+
+fn compare(place: &Place, quick: bool) -> Value {
+    let dir = place.dir.path();
+    let jeton = Server::spawn(&["serve-jeton", dir.to_str().unwrap()]);
+    let texts = place.texts.iter();
+    let requests: Arc<Vec<_>> = Arc::new(texts.map(|t| request(&place.checker, t)).collect());
+    let tls = dir.join("data/tls");
+    let mut config = client_config(Roots::File(&tls.join("ca.pem"))).unwrap();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let config = Arc::new(config);
+    let mut probe = Connection::new(&Via::Plain(jeton.plain));
+    probe.ask(&requests[0]);
+    let size = probe.answer();
+    let bare = Server::spawn(&["serve-bare", &size.to_string(), tls.to_str().unwrap()]);
+    let way = |name, server, via| Way {
+        name,
+        drive: Drive::new(&via, CONNECTIONS, &requests),
+        server,
+        per_s: Vec::new(),
+        cpu_us: Vec::new(),
+    };
+    let mut ways = [
+        way("jeton_http", &jeton, Via::Plain(jeton.plain)),
+        way("bare_http", &bare, Via::Plain(bare.plain)),
+        way(
+            "jeton_https",
+            &jeton,
+            Via::Secure(jeton.secure, Arc::clone(&config)),
+        ),
+        way("bare_https", &bare, Via::Secure(bare.secure, config)),
+        way("jeton_unix", &jeton, Via::Unix(dir.join("jeton.sock"))),
+    ];
+    ways[0].drive.once_each();
+    let (rounds, length) = if quick { (11, 200) } else { (41, 250) };
+    for round in 0..=rounds {
+        for way in &mut ways {
+            way.slice(Duration::from_millis(length), round > 0);
+        }
+    }
+    let thousandths = |x: f64| (x * 1000.0).round() / 1000.0;
+    let ratio =
+        |a: &[f64], b: &[f64]| thousandths(median(a.iter().zip(b).map(|(a, b)| a / b).collect()));
+    let [http, bare_http, https, bare_https, unix] = &ways;
+    let mut out = json!({
+        "tokens": place.texts.len(), "answer_bytes": size,
+        "http_ratio_1m": ratio(&http.per_s, &bare_http.per_s),
+        "https_ratio_1m": ratio(&https.per_s, &bare_https.per_s),
+        "unix_ratio_1m": ratio(&unix.per_s, &bare_http.per_s),
+        "http_cpu_ratio_1m": ratio(&bare_http.cpu_us, &http.cpu_us),
+        "https_cpu_ratio_1m": ratio(&bare_https.cpu_us, &https.cpu_us),
+        "unix_cpu_ratio_1m": ratio(&bare_http.cpu_us, &unix.cpu_us),
+    });
+    for way in &ways {
+        out[format!("{}_per_s", way.name)] = json!(median(way.per_s.clone()).round());
+        out[format!("{}_cpu_us", way.name)] = json!(thousandths(median(way.cpu_us.clone())));
+    }
+    out
+}
