@@ -17,11 +17,29 @@ const CONNECTIONS: usize = 32;
 
 /// Measures, and prints the figures.
 pub fn run(quick: bool) {
+    let place = place(quick);
+    println!("{}", compare(&place, quick));
+}
+
+fn place(quick: bool) -> Place {
     let tokens = if quick { 1 << 17 } else { 1 << 20 };
     let place = runtime(2).block_on(prepare(tokens));
     eprintln!("prepared {} tokens", place.texts.len());
     pin(1);
-    println!("{}", compare(&place, quick));
+    place
+}
+
+/// Drives one way alone, for so many seconds: something for a profiler to look at.
+pub fn profile(name: &str, seconds: u64) {
+    let place = place(true);
+    with_ways(&place, |_, ways| {
+        let way = ways.iter_mut().find(|w| w.name == name);
+        let way = way
+            .expect("one of jeton_http, bare_http, jeton_https, bare_https, jeton_unix, bare_unix");
+        eprintln!("driving process {}", way.server.id());
+        way.slice(Duration::from_secs(seconds), true);
+        println!("{:.3} us, {:.0}/s", way.cpu_us[0], way.per_s[0]);
+    });
 }
 
 fn request(checker: &str, text: &str) -> Vec<u8> {
@@ -58,7 +76,8 @@ impl Way<'_> {
     }
 }
 
-fn compare(place: &Place, quick: bool) -> Value {
+/// Starts both servers and opens every way to them; every token has been used once by then.
+fn with_ways<T>(place: &Place, f: impl FnOnce(usize, &mut [Way<'_>; 6]) -> T) -> T {
     let dir = place.dir.path();
     let jeton = Server::spawn(&["serve-jeton", dir.to_str().unwrap()]);
     let texts = place.texts.iter();
@@ -70,7 +89,12 @@ fn compare(place: &Place, quick: bool) -> Value {
     let mut probe = Connection::new(&Via::Plain(jeton.plain));
     probe.ask(&requests[0]);
     let size = probe.answer();
-    let bare = Server::spawn(&["serve-bare", &size.to_string(), tls.to_str().unwrap()]);
+    let bare = Server::spawn(&[
+        "serve-bare",
+        &size.to_string(),
+        tls.to_str().unwrap(),
+        dir.join("bare.sock").to_str().unwrap(),
+    ]);
     let way = |name, server, via| Way {
         name,
         drive: Drive::new(&via, CONNECTIONS, &requests),
@@ -88,28 +112,38 @@ fn compare(place: &Place, quick: bool) -> Value {
         ),
         way("bare_https", &bare, Via::Secure(bare.secure, config)),
         way("jeton_unix", &jeton, Via::Unix(dir.join("jeton.sock"))),
+        way("bare_unix", &bare, Via::Unix(dir.join("bare.sock"))),
     ];
     ways[0].drive.once_each();
+    f(size, &mut ways)
+}
+
+fn compare(place: &Place, quick: bool) -> Value {
+    with_ways(place, |size, ways| rounds(place, quick, size, ways))
+}
+
+fn rounds(place: &Place, quick: bool, size: usize, ways: &mut [Way<'_>; 6]) -> Value {
     let (rounds, length) = if quick { (11, 200) } else { (41, 250) };
     for round in 0..=rounds {
-        for way in &mut ways {
+        for way in ways.iter_mut() {
             way.slice(Duration::from_millis(length), round > 0);
         }
     }
     let thousandths = |x: f64| (x * 1000.0).round() / 1000.0;
     let ratio =
         |a: &[f64], b: &[f64]| thousandths(median(a.iter().zip(b).map(|(a, b)| a / b).collect()));
-    let [http, bare_http, https, bare_https, unix] = &ways;
+    let [http, bare_http, https, bare_https, unix, bare_unix] = &*ways;
     let mut out = json!({
         "tokens": place.texts.len(), "answer_bytes": size,
         "http_ratio_1m": ratio(&http.per_s, &bare_http.per_s),
         "https_ratio_1m": ratio(&https.per_s, &bare_https.per_s),
         "unix_ratio_1m": ratio(&unix.per_s, &bare_http.per_s),
+        "unix_of_bare_unix_1m": ratio(&unix.per_s, &bare_unix.per_s),
         "http_cpu_ratio_1m": ratio(&bare_http.cpu_us, &http.cpu_us),
         "https_cpu_ratio_1m": ratio(&bare_https.cpu_us, &https.cpu_us),
         "unix_cpu_ratio_1m": ratio(&bare_http.cpu_us, &unix.cpu_us),
     });
-    for way in &ways {
+    for way in ways.iter() {
         out[format!("{}_per_s", way.name)] = json!(median(way.per_s.clone()).round());
         out[format!("{}_cpu_us", way.name)] = json!(thousandths(median(way.cpu_us.clone())));
     }

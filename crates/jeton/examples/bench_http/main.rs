@@ -36,11 +36,16 @@ fn main() {
     let quick = args.iter().any(|a| a == "--quick");
     match args.get(1).map(String::as_str) {
         Some("serve-jeton") => servers::jeton(Path::new(&args[2])),
-        Some("serve-bare") => servers::bare(args[2].parse().unwrap(), Path::new(&args[3])),
+        Some("serve-bare") => servers::bare(
+            args[2].parse().unwrap(),
+            Path::new(&args[3]),
+            Path::new(&args[4]),
+        ),
         Some("check") => check::run(quick),
+        Some("profile") => check::profile(&args[2], args[3].parse().unwrap()),
         Some("issue") => issue::run(quick),
         Some("load") => load::run(if quick { 1_000_000 } else { 10_000_000 }),
-        _ => panic!("bench_http check|issue|load [--quick]"),
+        _ => panic!("bench_http check|issue|load [--quick], or profile WAY SECONDS"),
     }
 }
 

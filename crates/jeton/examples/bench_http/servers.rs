@@ -53,7 +53,7 @@ pub fn jeton(dir: &Path) {
 }
 
 /// A bare hyper server on core 0: reads the body, answers so many bytes.
-pub fn bare(bytes: usize, tls: &Path) {
+pub fn bare(bytes: usize, tls: &Path, socket: &Path) {
     pin(0);
     let body = Bytes::from(vec![b'x'; bytes]);
     let identity = TlsIdentity::load(&tls.join("server.pem"), &tls.join("server.key")).unwrap();
@@ -68,6 +68,14 @@ pub fn bare(bytes: usize, tls: &Path) {
             secure.local_addr().unwrap(),
             plain.local_addr().unwrap()
         );
+        let local = tokio::net::UnixListener::bind(socket).unwrap();
+        let same = body.clone();
+        tokio::spawn(async move {
+            loop {
+                let (stream, _) = local.accept().await.unwrap();
+                tokio::spawn(answer(stream, same.clone()));
+            }
+        });
         let other = body.clone();
         tokio::spawn(async move {
             loop {
@@ -148,6 +156,11 @@ impl Server {
 }
 
 impl Server {
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// The processor time that it has taken so far, its kernel work included: in nanoseconds from the scheduler, so that a
     /// short slice is not rounded away.
     pub fn cpu(&self) -> Duration {
