@@ -589,3 +589,106 @@ async fn an_older_database_in_its_place_does_not_start() {
         assert!(told.contains(&size.to_string()), "{told}");
     }
 }
+
+/// The names of the files in a directory, with their lengths.
+fn files(dir: &Path) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| {
+        let entry = entry.unwrap();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        (name, entry.metadata().unwrap().len())
+    });
+    let mut files: Vec<_> = entries.collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn keys_that_are_missing_beside_a_ledger_are_not_made_anew() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = dir.path().join("whole");
+    let first = node(&whole).unwrap();
+    first.stop();
+    drop(first);
+    let all = ["ledger.db", "high-water", "keyring", "kek", "snapshot"];
+    for name in all {
+        let length = fs::metadata(whole.join(name)).unwrap().len();
+        assert!(length > 0, "{name} is there after a start");
+    }
+    // What is missing; the file that the refusal names and the one that it believes, or none: it starts.
+    let ledger = ["ledger.db", "ledger.db-wal", "ledger.db-shm"];
+    let cases: &[(&[&str], Option<(&str, &str)>)] = &[
+        (&[], None),
+        (&["keyring"], Some(("keyring", "ledger.db"))),
+        (&["kek"], Some(("kek", "keyring"))),
+        (&["keyring", "kek"], Some(("keyring", "ledger.db"))),
+        (&["keyring", "high-water"], Some(("keyring", "ledger.db"))),
+        (&["kek", "high-water"], Some(("kek", "keyring"))),
+        (&["keyring", "LEDGER"], Some(("keyring", "high-water"))),
+        (&["kek", "LEDGER"], Some(("kek", "keyring"))),
+        (
+            &["keyring", "kek", "LEDGER"],
+            Some(("keyring", "high-water")),
+        ),
+        (&["kek", "LEDGER", "high-water"], Some(("kek", "keyring"))),
+        // Keys without a ledger, and a key-encryption key that somebody prepared: first runs.
+        (&["LEDGER", "high-water"], None),
+        (&["keyring", "LEDGER", "high-water"], None),
+        (&["keyring", "kek", "LEDGER", "high-water"], None),
+    ];
+    for (number, (missing, refused)) in cases.iter().enumerate() {
+        let data = dir.path().join(format!("case-{number}"));
+        copy_dir(&whole, &data);
+        for name in *missing {
+            let all = if *name == "LEDGER" {
+                ledger.as_slice()
+            } else {
+                core::slice::from_ref(name)
+            };
+            for name in all {
+                drop(fs::remove_file(data.join(name)));
+            }
+        }
+        let before = files(&data);
+        let started = node(&data).map(drop);
+        let Some((named, beside)) = refused else {
+            assert!(started.is_ok(), "{missing:?}: {started:?}");
+            continue;
+        };
+        let error = started.expect_err("without its keys");
+        let told = error.to_string();
+        assert!(
+            matches!(error, StartError::Keyring(_)),
+            "{missing:?}: {told}"
+        );
+        for name in [named, beside] {
+            let path = data.join(name).display().to_string();
+            assert!(told.contains(&format!("{path} is ")), "{missing:?}: {told}");
+        }
+        assert!(
+            told.contains("restore it from where keys are kept"),
+            "{told}"
+        );
+        assert_eq!(files(&data), before, "{missing:?}: something was made");
+    }
+}
+
+#[test]
+fn a_lost_ledger_is_not_begun_anew_beside_its_high_water_mark() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = node(dir.path()).unwrap();
+    first.stop();
+    drop(first);
+    for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+        drop(fs::remove_file(dir.path().join(name)));
+    }
+    let keys = fs::read(dir.path().join("keyring")).unwrap();
+    // Twice: the first refusal must not make what the second would believe.
+    for _ in 0..2 {
+        let error = node(dir.path()).map(drop).expect_err("it was served once");
+        assert!(
+            matches!(error, StartError::Rollback { stored: 0, .. }),
+            "{error}"
+        );
+    }
+    assert_eq!(fs::read(dir.path().join("keyring")).unwrap(), keys);
+}

@@ -133,7 +133,7 @@ fn check(args: &FsckArgs) -> Result<Checked, Fault> {
         return Err(Fault::failed(words).hint("name its file with --kek-file"));
     }
     let _stopped = alone(dir)?;
-    let keyring = Keyring::open(&dir.join("keyring"), &Kek::File(kek));
+    let keyring = Keyring::reopen(&dir.join("keyring"), &Kek::File(kek), &store);
     let keyring = keyring.map_err(|e| Fault::caused("cannot open the keyring", &e))?;
     let failed =
         |e: jeton_store::StoreError| Fault::caused(format!("cannot read {}", store.display()), &e);

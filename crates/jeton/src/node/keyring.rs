@@ -46,6 +46,19 @@ pub enum KeyringError {
     /// The key-encryption key is not 32 bytes in hexadecimal.
     #[error("{0} does not hold a key-encryption key: 64 hexadecimal digits")]
     NotAKey(PathBuf),
+    /// A key that once was there is missing: another in its place would open nothing.
+    #[error(
+        "the {what} {path} is missing, though {beside} is there: restore it from where keys are kept; without it no token \
+         authenticates, so nothing was made in its place"
+    )]
+    Lost {
+        /// Keyring or key-encryption key.
+        what: &'static str,
+        /// Which file.
+        path: PathBuf,
+        /// What shows that it once was there.
+        beside: PathBuf,
+    },
     /// The keyring does not open with this key.
     #[error("{0} does not open with this key-encryption key, or was changed")]
     Sealed(PathBuf),
@@ -116,32 +129,56 @@ pub enum Kek {
 }
 
 impl Keyring {
-    /// Opens the keyring at `path`, making it on first run.
+    /// Opens the keyring at `path`, making it and its key-encryption key on first run.
     ///
     /// # Errors
-    /// [`KeyringError`] naming the file and what is wrong with it.
+    /// [`KeyringError`] naming the file and what is wrong with it; [`KeyringError::Lost`] for a keyring without its key.
     pub fn open(path: &Path, kek: &Kek) -> Result<Self, KeyringError> {
-        let exists = path.exists();
-        let kek = read_kek(kek, !exists)?;
-        let content = if exists {
-            unseal(path, &kek)?
-        } else {
-            let fresh = Content {
-                log_seed: capability::draw(),
-                mac_key: capability::draw(),
-                tenants: Vec::new(),
-            };
-            save(path, &kek, &fresh)?;
-            fresh
+        if there(path)? {
+            return Self::reopen(path, kek, path);
+        }
+        let kek = read_kek(kek, true)?;
+        let fresh = Content {
+            log_seed: capability::draw(),
+            mac_key: capability::draw(),
+            tenants: Vec::new(),
         };
-        Ok(Self {
+        save(path, &kek, &fresh)?;
+        Ok(Self::of(path, kek, fresh))
+    }
+
+    /// Opens a keyring that must be there, since `beside` was made with it: makes nothing.
+    ///
+    /// # Errors
+    /// [`KeyringError::Lost`] if it or its key-encryption key is missing; else as [`Keyring::open`].
+    pub fn reopen(path: &Path, kek: &Kek, beside: &Path) -> Result<Self, KeyringError> {
+        let lost = |what, path: &Path, beside: &Path| KeyringError::Lost {
+            what,
+            path: path.to_owned(),
+            beside: beside.to_owned(),
+        };
+        if !there(path)? {
+            return Err(lost("keyring", path, beside));
+        }
+        if let Kek::File(file) = kek
+            && !there(file)?
+        {
+            return Err(lost("key-encryption key", file, path));
+        }
+        let kek = read_kek(kek, false)?;
+        let content = unseal(path, &kek)?;
+        Ok(Self::of(path, kek, content))
+    }
+
+    fn of(path: &Path, kek: Zeroizing<[u8; 32]>, content: Content) -> Self {
+        Self {
             path: path.to_owned(),
             kek,
             prepared: ArcSwap::from_pointee(prepare(&content)),
             log_seed: Zeroizing::new(content.log_seed),
             mac: hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key),
             content: Mutex::new(content),
-        })
+        }
     }
 
     /// The key that signs the ledger's checkpoints.
@@ -323,6 +360,11 @@ fn file(doing: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Keyr
     }
 }
 
+/// Whether a file is there; one that cannot be looked at is not taken for missing, or it would be made anew.
+fn there(path: &Path) -> Result<bool, KeyringError> {
+    path.try_exists().map_err(file("look for", path))
+}
+
 fn read_kek(kek: &Kek, make: bool) -> Result<Zeroizing<[u8; 32]>, KeyringError> {
     let (path, text) = match kek {
         Kek::Descriptor(number) => {
@@ -331,7 +373,7 @@ fn read_kek(kek: &Kek, make: bool) -> Result<Zeroizing<[u8; 32]>, KeyringError> 
             (path, Zeroizing::new(text))
         }
         Kek::File(path) => {
-            if make && !path.exists() {
+            if make && !there(path)? {
                 let hex = data_encoding::HEXLOWER.encode(&capability::draw::<32>());
                 write_private(path, format!("{hex}\n").as_bytes())?;
             }

@@ -145,14 +145,17 @@ pub struct Started {
 pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     let since = capability::stopwatch();
     let lock = lock(&place.dir)?;
-    let keyring = Arc::new(Keyring::open(&place.dir.join("keyring"), &place.kek)?);
+    let keyring = Arc::new(keyring(place)?);
     let path = place.dir.join("ledger.db");
     private(&path)?;
     let mut store = Sqlite::open(&path, place.durability)?;
     let log_key = keyring
         .log_key(&place.origin)
         .map_err(|e| StartError::Other(e.to_string()))?;
+    let high_water = place.dir.join("high-water");
     if store.head()?.size == 0 {
+        // A ledger that was lost is not begun anew beside the mark of what it held.
+        not_rolled_back(&high_water, 0)?;
         found(
             &mut store,
             &keyring,
@@ -168,7 +171,6 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         replayed: learnt.directory.size() - learnt.from_snapshot,
         took_ms: u64::try_from(since().as_millis()).unwrap_or(0),
     };
-    let high_water = place.dir.join("high-water");
     not_rolled_back(&high_water, learnt.directory.size())?;
     let verifier = Arc::new(Verifier::new(learnt.directory, learnt.index));
     verifier.with_index_mut(|index| reader.last_uses(&mut |u| index.recall_use(u.token, u.at)))?;
@@ -228,6 +230,35 @@ fn lock(dir: &Path) -> Result<fs::File, StartError> {
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| wrong("another jeton is running on it".into()))?;
     Ok(file)
+}
+
+/// The keys: made on first run, and only then. A ledger that was begun without its keys authenticates nobody, and new keys
+/// would hide that until somebody misses their tokens.
+fn keyring(place: &Place) -> Result<Keyring, StartError> {
+    let path = place.dir.join("keyring");
+    Ok(match begun(&place.dir)? {
+        Some(beside) => Keyring::reopen(&path, &place.kek, &beside)?,
+        // A crash after this leaves keys that nothing uses yet; the next start opens them.
+        None => Keyring::open(&path, &place.kek)?,
+    })
+}
+
+/// What shows that a ledger was begun in a directory. Files are measured and not opened: the engine would make others beside
+/// them. The keyring is on the disk before the first of these has any length.
+fn begun(dir: &Path) -> Result<Option<PathBuf>, StartError> {
+    for name in ["ledger.db", "ledger.db-wal", "high-water"] {
+        let path = dir.join(name);
+        match fs::metadata(&path) {
+            Ok(metadata) if metadata.len() > 0 => return Ok(Some(path)),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => {
+                let why = error.to_string();
+                return Err(StartError::Directory { path, why });
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// Makes the ledger's file with mode 0600 if it is missing: the engine gives its other files the same mode.
