@@ -400,6 +400,7 @@ impl Index {
                 self.link(position);
             }
             Event::TokenRevoked { .. } => self.live -= 1,
+            Event::TokenResumed { .. } => drop(token.last_used.map(|at| slot.recall_use(at))),
             _ => {}
         }
         if saturated {

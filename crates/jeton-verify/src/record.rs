@@ -167,6 +167,11 @@ impl Slot {
         before / TOLD_EVERY_S != now_s / TOLD_EVERY_S
     }
 
+    /// Notes that it was used, or counts as used, at an instant, unless it was later too: to the second, and nobody is told.
+    pub fn recall_use(&self, at: Time) {
+        self.last_used_s.fetch_max(at.seconds(), Relaxed);
+    }
+
     /// How many events it has had.
     #[must_use]
     pub fn sequence(&self) -> u64 {

@@ -267,3 +267,38 @@ fn a_history_longer_than_a_slot_counts_is_counted() {
     let again = restored(&index, &directory);
     assert_eq!(again.sequence(token), 70_001);
 }
+
+#[test]
+fn being_resumed_counts_as_a_use_where_idleness_ends_a_token() {
+    let mut world = World::new(1, Protection::On);
+    let like = world.tokens.values().next().unwrap().clone();
+    let token = TokenId::from_draw(world.now, [5; 10]);
+    let drawn = world.drawn();
+    let by = jeton_core::event::Actor::Authority;
+    let issued = Event::TokenIssued {
+        token,
+        class: like.class,
+        subject: like.subject,
+        digest: drawn.digest,
+        pepper: drawn.pepper,
+        terms: jeton_core::token::record::Terms {
+            idle: Some(jeton_core::time::Span::DAY),
+            ..like.terms.as_ref().clone()
+        },
+        expires: None,
+    };
+    let reason = jeton_core::token::record::Reason::Idle;
+    let suspended = Event::TokenSuspended { token, reason };
+    world.append(by, vec![issued, suspended.clone()]);
+    // Twice within a minute: the second counts too.
+    for seconds in [90_000, 30] {
+        world.now = world.now.after(jeton_core::time::Span::seconds(seconds));
+        world.append(by, vec![Event::TokenResumed { token }, suspended.clone()]);
+    }
+    let (index, model, directory) = built(&world);
+    let due = Some(world.now.whole_second());
+    assert_eq!(model.tokens[&token].last_used, due);
+    for index in [&index, &restored(&index, &directory)] {
+        assert_eq!(index.record(token, &directory).unwrap().last_used, due);
+    }
+}

@@ -9,6 +9,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod http;
+pub mod jobs;
 pub mod net;
 pub mod node;
 pub mod refusal_pages;

@@ -21,6 +21,7 @@ use crate::{
         setup::Setup,
         tokens::Replays,
     },
+    jobs,
     net::{ConnStats, Limits, Listener, Server, TlsIdentity, ensure_local_ca, server_config},
     node::{
         disk::{self, FREE_PERCENT_MIN},
@@ -113,7 +114,8 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         config.ballast_mib << 20,
         stop.subscribe(),
     ));
-    let mut tasks = vec![accepting, keeping, observing];
+    let sweeping = tokio::spawn(jobs::idle::run(Arc::clone(&node), stop.subscribe()));
+    let mut tasks = vec![accepting, keeping, observing, sweeping];
     tasks.extend(reload);
     Ok(Running {
         doors,

@@ -3,6 +3,24 @@
 mod common;
 
 use common::Authority;
+use jeton::{
+    capability,
+    jobs::idle::{self, Walk},
+    node::{
+        start::Node,
+        writer::{Purpose, Ruling},
+    },
+};
+use jeton_core::{
+    decision::Decision,
+    event::{Actor, Event},
+    id::TokenId,
+    time::{Span, Time},
+    token::{
+        record::Terms,
+        text::{self, TokenText},
+    },
+};
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -153,5 +171,110 @@ async fn all_unknown_texts_get_the_same_bytes() {
     }
     answers.dedup();
     assert_eq!(answers.len(), 1, "{answers:?}");
+    a.running.stop().await;
+}
+
+/// A token with the rights of another, born some days ago and unused since, that a month without use ends: id and secret.
+async fn grown_old(node: &Node, like: &str, days: u64) -> (TokenId, String) {
+    let like = node.verifier.record(like.parse().unwrap()).unwrap();
+    let prefix = node
+        .verifier
+        .directory()
+        .tenant(like.tenant)
+        .unwrap()
+        .prefix;
+    let born = Time::from_seconds(u64::from(node.clock.time().seconds()) - days * 86_400);
+    let token = capability::draw_id(born);
+    let secret = text::mint(prefix, like.class, &capability::draw_text()).unwrap();
+    let text = secret.expose_secret().to_owned();
+    let (pepper, key) = node.keyring.pepper(like.tenant).unwrap();
+    let event = Event::TokenIssued {
+        token,
+        class: like.class,
+        subject: like.subject,
+        digest: key.digest(&TokenText::parse(&text).unwrap()),
+        pepper,
+        terms: Terms {
+            idle: Some(Span::days(30)),
+            ..Terms::clone(&like.terms)
+        },
+        expires: None,
+    };
+    let submitted = node.writer.submit(Purpose::Grow, move |_| Ruling {
+        tenant: like.tenant,
+        actor: Actor::Authority,
+        request: None,
+        words: None,
+        decision: Decision::yes((), vec![event]),
+    });
+    submitted.await.unwrap();
+    (token, text)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_used_is_suspended_by_an_event_and_resumed_it_is_fresh() {
+    let a = Authority::start().await;
+    a.api("docs", &["read"]).await;
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let (user, _) = a.user("reader", grants.clone()).await;
+    let order = json!({"class": "key", "subject": user, "grants": grants});
+    let (like, _) = a.issue(order).await;
+    let node = std::sync::Arc::clone(&a.running.doors.node);
+    let (old, secret) = grown_old(&node, &like, 31).await;
+    let (meanwhile, _) = grown_old(&node, &like, 31).await;
+    let (young, _) = grown_old(&node, &like, 29).await;
+    // The refusal is there before the event is, and the same with it.
+    let before = a.check(&secret, "docs", &["read"]).await;
+    assert_eq!(before["code"], "token_idle", "{before}");
+    let now = node.clock.time();
+    let mut walk = Walk::default();
+    let step = walk.step(&node.verifier, now);
+    assert_eq!(
+        (step.found.as_slice(), step.more),
+        (&[old, meanwhile][..], false)
+    );
+    // One is used after it was found, and one that was not found is handed over: the rule looks again.
+    node.verifier.with_index(|index| {
+        let slots = (0..index.len()).filter_map(|p| index.slot(p));
+        slots
+            .filter(|s| s.id() == meanwhile)
+            .for_each(|s| s.recall_use(now));
+    });
+    let found = [step.found, vec![young]].concat();
+    let size = node.verifier.size();
+    assert_eq!(idle::suspend(&node, found.clone()).await.unwrap(), 1);
+    assert_eq!(node.verifier.size(), size + 1);
+    assert_eq!(idle::suspend(&node, found).await.unwrap(), 0);
+    assert_eq!(node.verifier.size(), size + 1, "it is suspended once");
+    let shown = a
+        .call(&a.admin, "GET", &format!("/v1/tokens/{old}"), None)
+        .await
+        .is(200);
+    assert_eq!(shown.body["state"], "suspended", "{}", shown.body);
+    let trail = a
+        .call(&a.admin, "GET", "/v1/events?limit=1", None)
+        .await
+        .is(200);
+    let event = &trail.body["items"][0];
+    assert_eq!(event["event"], "token.suspended", "{}", trail.body);
+    let after = a.check(&secret, "docs", &["read"]).await;
+    for key in ["code", "at"] {
+        assert_eq!(after[key], before[key], "{after}");
+    }
+    assert_eq!(after["reason"], "idle", "{after}");
+    // Resumed, it works: now, at the next sweep, and after starts with a snapshot and without.
+    let resume = format!("/v1/tokens/{old}/resume");
+    a.order("POST", &resume, json!({})).await.is(200);
+    drop(node);
+    let a = a.restart().await;
+    std::fs::remove_file(a.dir.path().join("data/snapshot")).unwrap();
+    let a = a.restart().await;
+    let node = std::sync::Arc::clone(&a.running.doors.node);
+    let step = Walk::default().step(&node.verifier, node.clock.time());
+    assert!(!step.found.contains(&old), "{:?}", step.found);
+    assert_eq!(a.check(&secret, "docs", &["read"]).await["allowed"], true);
+    let later = node.clock.time().after(Span::days(31));
+    let step = Walk::default().step(&node.verifier, later);
+    assert!(step.found.contains(&old), "{:?}", step.found);
     a.running.stop().await;
 }

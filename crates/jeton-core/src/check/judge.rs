@@ -35,6 +35,14 @@ pub struct Held<'a> {
     pub replaced_until: Option<Time>,
 }
 
+impl Held<'_> {
+    /// The first second at which it is idle, if it stays unused until then.
+    #[must_use]
+    pub fn idle_from(&self) -> Option<Time> {
+        Some(self.last_used?.after(self.terms.idle?))
+    }
+}
+
 impl TokenRecord {
     /// The record as the judge sees it, for the token's newest secret.
     #[must_use]
@@ -216,9 +224,16 @@ pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
             });
         }
         State::Suspended { reason } => {
+            // What the sweep did is told as it was told before the sweep came by.
+            let (refusal, at) = if reason == Reason::Idle {
+                (Refusal::TokenIdle, token.idle_from())
+            } else {
+                (Refusal::TokenSuspended, None)
+            };
             return Err(Refused {
+                at: at.filter(|at| now >= *at),
                 reason: Some(reason),
-                ..Refusal::TokenSuspended.into()
+                ..refusal.into()
             });
         }
     }
@@ -258,10 +273,8 @@ fn window(token: &Held<'_>, now: Time) -> Result<(), Refused> {
     {
         return late(Refusal::TokenNotYetValid, at);
     }
-    if let (Some(idle), Some(used)) = (token.terms.idle, token.last_used)
-        && now >= used.after(idle)
-    {
-        return late(Refusal::TokenIdle, used.after(idle));
+    if let Some(at) = token.idle_from().filter(|at| now >= *at) {
+        return late(Refusal::TokenIdle, at);
     }
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod change;
 pub mod digest;
+pub mod idle;
 pub mod issue;
 pub mod record;
 pub mod revoke;

@@ -155,7 +155,7 @@ pub struct TokenRecord {
     pub expires: Option<Time>,
     /// Where it stands.
     pub state: State,
-    /// When it was last used, as far as the node knows.
+    /// When it was last used, as far as the node knows; being resumed counts as a use where idleness ends it.
     pub last_used: Option<Time>,
     /// How often its secret was replaced.
     pub generation: u32,
@@ -219,7 +219,13 @@ impl TokenRecord {
             Event::TokenSuspended { reason, .. } => {
                 self.state = State::Suspended { reason: *reason }
             }
-            Event::TokenResumed { .. } => self.state = State::Active,
+            Event::TokenResumed { .. } => {
+                self.state = State::Active;
+                if self.terms.idle.is_some() {
+                    // Or it would be idle again at once.
+                    self.last_used = self.last_used.max(Some(at.whole_second()));
+                }
+            }
             Event::TokenRotated {
                 generation,
                 overlap_until,

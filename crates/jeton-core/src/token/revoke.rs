@@ -8,6 +8,7 @@ use crate::{
     event::Event,
     refusal::{Blame, Refusal},
     subject::SubjectId,
+    time::Time,
     token::{
         issue::may_manage,
         record::{Reason, State, TokenRecord},
@@ -60,13 +61,15 @@ pub fn suspend(authority: &Authority, token: &TokenRecord, reason: Reason) -> De
 }
 
 /// Lets a suspended token work again: to give authority back is to give it, so it must lie within what the caller may give.
-/// Otherwise one token of an owner could undo the suspension of another that can do more.
-pub fn resume(authority: &Authority, token: &TokenRecord) -> Decision<()> {
+/// Otherwise one token of an owner could undo the suspension of another that can do more. A token that is idle is as good as
+/// suspended, whether the sweep has said so yet or not; resumed, it counts as used now.
+pub fn resume(authority: &Authority, token: &TokenRecord, now: Time) -> Decision<()> {
     let decide = || {
         may_manage(authority, token.subject)?;
+        let idle = token.held().idle_from().is_some_and(|at| now >= at);
         match token.state {
-            State::Active => Ok(((), Vec::new())),
-            State::Suspended { .. } => {
+            State::Active if !idle => Ok(((), Vec::new())),
+            State::Active | State::Suspended { .. } => {
                 authority.attenuate(token.terms.permit.clone(), "token")?;
                 Ok(((), vec![Event::TokenResumed { token: token.id }]))
             }

@@ -254,7 +254,7 @@ impl Order {
                 &world.tokens[token],
                 Reason::Abuse,
             )),
-            Self::Resume(token) => told(revoke::resume(authority, &world.tokens[token])),
+            Self::Resume(token) => told(revoke::resume(authority, &world.tokens[token], now)),
             Self::Revoke(token) => told(revoke::revoke(
                 authority,
                 &world.tokens[token],

@@ -7,6 +7,7 @@ use jeton_core::{
     id::TokenId,
     refusal::{Blame, Refusal},
     subject::SubjectId,
+    time::Time,
     token::{
         record::{Reason, TokenRecord},
         revoke,
@@ -47,17 +48,17 @@ pub async fn set_state(ctx: &Ctx, token: TokenId, to: Change, words: Words) -> R
             .filter(|t| t.tenant == authority.tenant());
         found.map_or_else(
             || Decision::no(Refusal::NotFound),
-            |record| decide(authority, &record, to),
+            |record| decide(authority, &record, to, facts.now),
         )
     })
     .await
 }
 
-fn decide(authority: &Authority, record: &TokenRecord, to: Change) -> Decision<()> {
+fn decide(authority: &Authority, record: &TokenRecord, to: Change, now: Time) -> Decision<()> {
     match to {
         Change::Revoke(reason) => revoke::revoke(authority, record, reason),
         Change::Suspend(reason) => revoke::suspend(authority, record, reason),
-        Change::Resume => revoke::resume(authority, record),
+        Change::Resume => revoke::resume(authority, record, now),
     }
 }
 

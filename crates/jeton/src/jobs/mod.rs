@@ -1,0 +1,3 @@
+//! What a node does by itself, from time to time.
+
+pub mod idle;
