@@ -235,7 +235,6 @@ mod sizes {
         ("crates/jeton/src/http/check.rs", 590),
         ("crates/jeton/src/http/routes.rs", 770),
         ("crates/jeton/src/http/tokens.rs", 745),
-        ("crates/jeton/src/node/start.rs", 550),
         ("crates/jeton/src/node/writer.rs", 560),
     ];
 

@@ -7,27 +7,23 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use jeton_core::{
-    directory::{Directory, Inapplicable},
-    event::Record,
-    founding,
-    id::TenantId,
-    leaf::{LeafKind, LeafParts, commit},
-};
+use jeton_core::{directory::Directory, founding, id::TenantId};
 use jeton_store::{
-    Batch, Continue, Reader, Store, StoreError, Stored,
+    Batch, Reader, Store, StoreError,
     ledger::{self, Seal, Sealer},
     row::Row,
     sqlite::{Durability, Sqlite},
 };
 use jeton_tlog::{Hash, VerifierKey};
-use jeton_verify::{check::Verifier, index::Index};
+use jeton_verify::check::Verifier;
 
 use crate::{
     capability::{self, Clock},
     node::{
+        dir::{keyring, lock, not_rolled_back, private},
         disk::{BALLAST_BYTES, Ballast},
         keyring::{Kek, Keyring, KeyringError},
+        learn::{learn, unsound},
         snapshot,
         writer::{self, Bench, Writer},
     },
@@ -210,73 +206,6 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     })
 }
 
-/// The data directory, made if missing, and held by this process alone.
-fn lock(dir: &Path) -> Result<fs::File, StartError> {
-    use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-    let wrong = |why: String| StartError::Directory {
-        path: dir.to_owned(),
-        why,
-    };
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .map_err(|e| wrong(e.to_string()))?;
-    let mut options = fs::OpenOptions::new();
-    let options = options.write(true).create(true).truncate(false).mode(0o600);
-    let file = options
-        .open(dir.join("lock"))
-        .map_err(|e| wrong(e.to_string()))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
-        .map_err(|_| wrong("another jeton is running on it".into()))?;
-    Ok(file)
-}
-
-/// The keys: made on first run, and only then. A ledger that was begun without its keys authenticates nobody, and new keys
-/// would hide that until somebody misses their tokens.
-fn keyring(place: &Place) -> Result<Keyring, StartError> {
-    let path = place.dir.join("keyring");
-    Ok(match begun(&place.dir)? {
-        Some(beside) => Keyring::reopen(&path, &place.kek, &beside)?,
-        // A crash after this leaves keys that nothing uses yet; the next start opens them.
-        None => Keyring::open(&path, &place.kek)?,
-    })
-}
-
-/// What shows that a ledger was begun in a directory. Files are measured and not opened: the engine would make others beside
-/// them. The keyring is on the disk before the first of these has any length.
-fn begun(dir: &Path) -> Result<Option<PathBuf>, StartError> {
-    for name in ["ledger.db", "ledger.db-wal", "high-water"] {
-        let path = dir.join(name);
-        match fs::metadata(&path) {
-            Ok(metadata) if metadata.len() > 0 => return Ok(Some(path)),
-            Ok(_) => {}
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                let why = error.to_string();
-                return Err(StartError::Directory { path, why });
-            }
-        }
-    }
-    Ok(None)
-}
-
-/// Makes the ledger's file with mode 0600 if it is missing: the engine gives its other files the same mode.
-fn private(path: &Path) -> Result<(), StartError> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = fs::OpenOptions::new();
-    let opened = options
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(path);
-    opened.map(drop).map_err(|e| StartError::Directory {
-        path: path.to_owned(),
-        why: e.to_string(),
-    })
-}
-
 /// The first batch: genesis and the system tenant.
 fn found(
     store: &mut Sqlite,
@@ -317,153 +246,6 @@ fn found(
         tiles: &tiles,
         frontier: &frontier,
     })?)
-}
-
-fn unsound(index: u64, applied: Result<(), Inapplicable>) -> Result<(), StartError> {
-    applied.map_err(|error| StartError::Unsound {
-        index,
-        why: error.to_string(),
-    })
-}
-
-struct Learnt {
-    directory: Directory,
-    index: Index,
-    sealer: Sealer,
-    from_snapshot: u64,
-}
-
-/// The state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf and the whole
-/// against the head's right edge.
-fn learn(reader: &mut dyn Reader, keyring: &Keyring, path: &Path) -> Result<Learnt, StartError> {
-    let head = reader.head()?;
-    let from_snapshot = snapshot::read(path, keyring)
-        .filter(|s| s.directory.size() <= head.size)
-        .and_then(|s| {
-            let sealer = Sealer::resume(s.directory.size(), s.partial).ok()?;
-            let from_snapshot = s.directory.size();
-            Some(Learnt {
-                directory: s.directory,
-                index: s.index,
-                sealer,
-                from_snapshot,
-            })
-        });
-    let from_nothing = || Learnt {
-        directory: Directory::new(),
-        index: Index::default(),
-        sealer: Sealer::new(),
-        from_snapshot: 0,
-    };
-    let agrees = |learnt: &Learnt| {
-        learnt.sealer.frontier() == head.frontier && learnt.directory.size() == head.size
-    };
-    // A snapshot of another history ends in a wrong edge, or on the way there at an event that does not follow from it:
-    // either way a full replay says whether the store is sound.
-    if let Some(snapshot) = from_snapshot
-        && let Ok(learnt) = replay(reader, keyring, snapshot)
-        && agrees(&learnt)
-    {
-        return Ok(learnt);
-    }
-    let learnt = replay(reader, keyring, from_nothing())?;
-    if agrees(&learnt) {
-        return Ok(learnt);
-    }
-    let why = "the tree's right edge is not what the leaves give".to_owned();
-    Err(StartError::Unsound {
-        index: head.size,
-        why,
-    })
-}
-
-fn replay(
-    reader: &mut dyn Reader,
-    keyring: &Keyring,
-    mut state: Learnt,
-) -> Result<Learnt, StartError> {
-    let mut wrong = None;
-    let from = state.directory.size();
-    reader.events(
-        from,
-        &mut |stored| match replay_one(&mut state, keyring, &stored) {
-            Ok(()) => Ok(Continue::Yes),
-            Err(error) => {
-                wrong = Some(error);
-                Ok(Continue::No)
-            }
-        },
-    )?;
-    wrong.map_or(Ok(state), Err)
-}
-
-fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<(), StartError> {
-    let index = stored.index;
-    let bad = |why: &str| StartError::Unsound {
-        index,
-        why: why.to_owned(),
-    };
-    let (salt, bytes) = stored
-        .opening
-        .as_ref()
-        .ok_or_else(|| bad("the leaf has no opening"))?;
-    // Bytes that are not what the leaf commits to are not even read.
-    let committed = stored.leaf.last_chunk::<32>();
-    if committed != Some(&commit(salt, bytes)) {
-        return Err(bad("the leaf does not commit to the record"));
-    }
-    let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
-    leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
-    state.sealer.push(&stored.leaf);
-    unsound(index, state.directory.apply(index, &record))?;
-    unsound(index, state.index.apply(index, &record, &state.directory))
-}
-
-/// A leaf is believed only if it commits to this record under this tenant's next tags.
-fn leaf_commits(
-    state: &Learnt,
-    keyring: &Keyring,
-    stored: &Stored,
-    (salt, bytes): (&[u8; 32], &[u8]),
-    record: &Record,
-) -> Result<(), StartError> {
-    let tenant = record.tenant;
-    let key = keyring
-        .tag_key(tenant)
-        .ok_or(KeyringError::Missing(tenant))?;
-    let about = record.event.about(tenant);
-    let about_sequence = match record.event.token() {
-        Some(id) => state.index.sequence(id),
-        None => state.directory.sequence(&about),
-    };
-    let leaf = LeafParts {
-        kind: LeafKind::of(&record.event),
-        at: record.at,
-        key: &key,
-        tenant_sequence: state.directory.tenant_events(tenant) + 1,
-        about,
-        about_sequence,
-        commit: commit(salt, bytes),
-    };
-    if leaf.bytes()[..] == stored.leaf[..] {
-        return Ok(());
-    }
-    let why = "the leaf does not commit to the record".to_owned();
-    Err(StartError::Unsound {
-        index: stored.index,
-        why,
-    })
-}
-
-/// A store that holds less than was once served is a restored backup: it must not decide.
-fn not_rolled_back(high_water: &Path, stored: u64) -> Result<(), StartError> {
-    let served = fs::read_to_string(high_water)
-        .ok()
-        .and_then(|t| t.trim().parse().ok());
-    match served {
-        Some(served) if served > stored => Err(StartError::Rollback { served, stored }),
-        Some(_) | None => Ok(()),
-    }
 }
 
 impl Node {

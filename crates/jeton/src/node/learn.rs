@@ -1,0 +1,159 @@
+//! Learning the state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf.
+
+use std::path::Path;
+
+use jeton_core::{
+    directory::{Directory, Inapplicable},
+    event::Record,
+    leaf::{LeafKind, LeafParts, commit},
+};
+use jeton_store::{Continue, Reader, Stored, ledger::Sealer};
+use jeton_verify::index::Index;
+
+use crate::node::{
+    keyring::{Keyring, KeyringError},
+    snapshot,
+    start::StartError,
+};
+
+/// What a start has learnt.
+pub(super) struct Learnt {
+    pub(super) directory: Directory,
+    pub(super) index: Index,
+    pub(super) sealer: Sealer,
+    pub(super) from_snapshot: u64,
+}
+
+/// The state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf and the whole
+/// against the head's right edge.
+pub(super) fn learn(
+    reader: &mut dyn Reader,
+    keyring: &Keyring,
+    path: &Path,
+) -> Result<Learnt, StartError> {
+    let head = reader.head()?;
+    let from_snapshot = snapshot::read(path, keyring)
+        .filter(|s| s.directory.size() <= head.size)
+        .and_then(|s| {
+            let sealer = Sealer::resume(s.directory.size(), s.partial).ok()?;
+            let from_snapshot = s.directory.size();
+            Some(Learnt {
+                directory: s.directory,
+                index: s.index,
+                sealer,
+                from_snapshot,
+            })
+        });
+    let from_nothing = || Learnt {
+        directory: Directory::new(),
+        index: Index::default(),
+        sealer: Sealer::new(),
+        from_snapshot: 0,
+    };
+    let agrees = |learnt: &Learnt| {
+        learnt.sealer.frontier() == head.frontier && learnt.directory.size() == head.size
+    };
+    // A snapshot of another history ends in a wrong edge, or on the way there at an event that does not follow from it:
+    // either way a full replay says whether the store is sound.
+    if let Some(snapshot) = from_snapshot
+        && let Ok(learnt) = replay(reader, keyring, snapshot)
+        && agrees(&learnt)
+    {
+        return Ok(learnt);
+    }
+    let learnt = replay(reader, keyring, from_nothing())?;
+    if agrees(&learnt) {
+        return Ok(learnt);
+    }
+    let why = "the tree's right edge is not what the leaves give".to_owned();
+    Err(StartError::Unsound {
+        index: head.size,
+        why,
+    })
+}
+
+fn replay(
+    reader: &mut dyn Reader,
+    keyring: &Keyring,
+    mut state: Learnt,
+) -> Result<Learnt, StartError> {
+    let mut wrong = None;
+    let from = state.directory.size();
+    reader.events(
+        from,
+        &mut |stored| match replay_one(&mut state, keyring, &stored) {
+            Ok(()) => Ok(Continue::Yes),
+            Err(error) => {
+                wrong = Some(error);
+                Ok(Continue::No)
+            }
+        },
+    )?;
+    wrong.map_or(Ok(state), Err)
+}
+
+fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<(), StartError> {
+    let index = stored.index;
+    let bad = |why: &str| StartError::Unsound {
+        index,
+        why: why.to_owned(),
+    };
+    let (salt, bytes) = stored
+        .opening
+        .as_ref()
+        .ok_or_else(|| bad("the leaf has no opening"))?;
+    // Bytes that are not what the leaf commits to are not even read.
+    let committed = stored.leaf.last_chunk::<32>();
+    if committed != Some(&commit(salt, bytes)) {
+        return Err(bad("the leaf does not commit to the record"));
+    }
+    let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
+    leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
+    state.sealer.push(&stored.leaf);
+    unsound(index, state.directory.apply(index, &record))?;
+    unsound(index, state.index.apply(index, &record, &state.directory))
+}
+
+/// A leaf is believed only if it commits to this record under this tenant's next tags.
+fn leaf_commits(
+    state: &Learnt,
+    keyring: &Keyring,
+    stored: &Stored,
+    (salt, bytes): (&[u8; 32], &[u8]),
+    record: &Record,
+) -> Result<(), StartError> {
+    let tenant = record.tenant;
+    let key = keyring
+        .tag_key(tenant)
+        .ok_or(KeyringError::Missing(tenant))?;
+    let about = record.event.about(tenant);
+    let about_sequence = match record.event.token() {
+        Some(id) => state.index.sequence(id),
+        None => state.directory.sequence(&about),
+    };
+    let leaf = LeafParts {
+        kind: LeafKind::of(&record.event),
+        at: record.at,
+        key: &key,
+        tenant_sequence: state.directory.tenant_events(tenant) + 1,
+        about,
+        about_sequence,
+        commit: commit(salt, bytes),
+    };
+    if leaf.bytes()[..] == stored.leaf[..] {
+        return Ok(());
+    }
+    let why = "the leaf does not commit to the record".to_owned();
+    Err(StartError::Unsound {
+        index: stored.index,
+        why,
+    })
+}
+
+/// An event that does not fit what came before it.
+pub(super) fn unsound(index: u64, applied: Result<(), Inapplicable>) -> Result<(), StartError> {
+    applied.map_err(|error| StartError::Unsound {
+        index,
+        why: error.to_string(),
+    })
+}
