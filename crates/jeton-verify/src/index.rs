@@ -3,6 +3,8 @@
 //! One writer changes it; any number of readers look things up. There is nothing to miss and nothing to evict: what is not
 //! here was not issued, so a stranger costs a look and no I/O.
 
+pub mod rest;
+
 use std::{collections::HashMap, sync::Arc};
 
 use jeton_core::{

@@ -115,7 +115,8 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         stop.subscribe(),
     ));
     let sweeping = tokio::spawn(jobs::idle::run(Arc::clone(&node), stop.subscribe()));
-    let mut tasks = vec![accepting, keeping, observing, sweeping];
+    let snapshots = tokio::spawn(jobs::snapshot::run(Arc::clone(&node), stop.subscribe()));
+    let mut tasks = vec![accepting, keeping, observing, sweeping, snapshots];
     tasks.extend(reload);
     Ok(Running {
         doors,

@@ -29,10 +29,25 @@ use common::{Said, send};
 use jeton::{
     capability::{self, Clock},
     net::{Client, Roots},
-    node::start::{self, Node, Place, StartError},
+    node::{
+        snapshot::{self, Pace},
+        start::{self, Node, Place, StartError},
+        writer::{Purpose, Ruling},
+    },
 };
-use jeton_core::{id::TokenId, token::record::State};
-use jeton_store::{Continue, Reader as _, sqlite::SqliteReader};
+use jeton_core::{
+    decision::Decision,
+    directory::Directory,
+    event::{Actor, Event},
+    id::{TenantId, TokenId},
+    time::Span,
+    token::{
+        digest::Digest,
+        record::{Reason, State, Terms},
+    },
+};
+use jeton_store::{Continue, Reader as _, ledger, sqlite::SqliteReader};
+use jeton_verify::index::Index;
 use serde_json::{Value, json};
 
 // The real binary.
@@ -482,29 +497,237 @@ async fn a_snapshot_of_another_history_is_not_believed() {
     }
 }
 
-/// Ends a token, by the node's own hand.
-fn revoke(node: &Node, token: TokenId) {
-    use jeton::node::writer::{Purpose, Ruling};
-    use jeton_core::{
-        decision::Decision,
-        event::{Actor, Event},
-        token::record::Reason,
-    };
-    let tenant = node.verifier.record(token).unwrap().tenant;
-    let submitted = node.writer.submit(Purpose::Reduce, move |_| {
-        let reason = Reason::Abuse;
-        let events = vec![Event::TokenRevoked { token, reason }];
-        Ruling {
-            tenant,
-            actor: Actor::Authority,
-            request: None,
-            words: None,
-            decision: Decision::yes((), events),
-        }
+/// Stores events of a token's tenant, by the node's own hand.
+fn append(node: &Node, tenant: TenantId, events: Vec<Event>) {
+    let submitted = node.writer.submit(Purpose::Reduce, move |_| Ruling {
+        tenant,
+        actor: Actor::Authority,
+        request: None,
+        words: None,
+        decision: Decision::yes((), events),
     });
     let done =
         tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(submitted));
     assert!(done.is_ok());
+}
+
+/// Ends a token.
+fn revoke(node: &Node, token: TokenId) {
+    let tenant = node.verifier.record(token).unwrap().tenant;
+    let reason = Reason::Abuse;
+    append(node, tenant, vec![Event::TokenRevoked { token, reason }]);
+}
+
+/// Something of each kind that can happen to tokens and around them, the `n`th time.
+fn anything(node: &Node, tokens: &[TokenId], n: usize) {
+    let now = node.clock.time();
+    let known = node.verifier.record(tokens[n % tokens.len()]).unwrap();
+    let (token, tenant) = (known.id, known.tenant);
+    let drawn = || (Digest::from_bytes(capability::draw()), 0);
+    let issue = |terms: Terms| {
+        let (digest, pepper) = drawn();
+        Event::TokenIssued {
+            token: capability::draw_id(now),
+            class: known.class,
+            subject: known.subject,
+            digest,
+            pepper,
+            terms,
+            expires: None,
+        }
+    };
+    let other = Terms {
+        lifetime_max: Some(Span::seconds(capability::draw::<1>()[0].into())),
+        ..Terms::clone(&known.terms)
+    };
+    let mut events = vec![
+        issue(Terms::clone(&known.terms)),
+        issue(other.clone()),
+        Event::UserCreated {
+            user: capability::draw_id(now),
+            roles: Vec::new(),
+        },
+    ];
+    let (digest, pepper) = drawn();
+    let reason = Reason::Abuse;
+    match (known.state, n % 5) {
+        (State::Revoked { .. }, _) => {}
+        (_, 0) => events.push(Event::TokenRevoked { token, reason }),
+        (_, 1) => events.push(Event::TokenSuspended { token, reason }),
+        (_, 2) => events.push(Event::TokenRehashed {
+            token,
+            digest,
+            pepper,
+        }),
+        (_, 3) => events.push(Event::TokenChanged {
+            token,
+            before: (Terms::clone(&known.terms), known.expires),
+            after: (other, known.expires),
+        }),
+        (_, _) => events.push(Event::TokenRotated {
+            token,
+            generation: known.generation + 1,
+            digest,
+            pepper,
+            overlap_until: now,
+            expires: known.expires,
+        }),
+    }
+    append(node, tenant, events);
+}
+
+/// A state in comparable form, apart from uses, which are observations.
+#[derive(PartialEq, Eq, Debug)]
+struct AtRest {
+    image: Vec<u8>,
+    terms: Vec<Vec<u8>>,
+    slots: Vec<[u8; 64]>,
+    beside: Vec<(u32, u32, Option<jeton_core::time::Time>, u64)>,
+}
+
+fn at_rest(directory: &Directory, index: &Index) -> AtRest {
+    let cbor = |terms: &Arc<Terms>| minicbor::to_vec(&**terms).unwrap();
+    let words = index.words().map(|words| {
+        let mut bytes = words.to_bytes();
+        bytes[44..48].fill(0);
+        bytes
+    });
+    let mut beside: Vec<_> = index.beside().collect();
+    beside.sort_unstable();
+    AtRest {
+        image: minicbor::to_vec(directory.image()).unwrap(),
+        terms: index.all_terms().iter().map(cbor).collect(),
+        slots: words.collect(),
+        beside,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_of_one_moment_whatever_happens_while_it_is_written() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let node = node(&data).unwrap();
+    let path = data.join("snapshot");
+    for (round, slots_at_once) in [1, 7, 64, 4096].into_iter().enumerate() {
+        let moment = node.writer.moment().unwrap();
+        let due = node
+            .verifier
+            .with_index(|index| at_rest(&node.verifier.directory(), index));
+        let size = node.verifier.size();
+        // What came before the first slice was copied, and between each two.
+        anything(&node, &ids, 1000 * round);
+        let happened = AtomicUsize::new(0);
+        let go_on = &|| {
+            let n = happened.fetch_add(1, Relaxed);
+            // From both ends: slots that were copied already, and slots that were not.
+            let at = if n % 2 == 0 {
+                n
+            } else {
+                ids.len() - n % ids.len()
+            };
+            anything(&node, &ids, at);
+            true
+        };
+        let mut reader = SqliteReader::open(&data.join("ledger.db")).unwrap();
+        let partial = ledger::partial(&mut reader, size).unwrap();
+        let pace = Pace {
+            slots_at_once,
+            go_on,
+        };
+        let taken = (&moment, partial.as_slice());
+        snapshot::write_moment(&path, &node.keyring, &node.verifier, taken, &pace).unwrap();
+        assert!(happened.load(Relaxed) > 0 && node.verifier.size() > size);
+        let kept = snapshot::read(&path, &node.keyring).unwrap();
+        assert_eq!(kept.directory.size(), size);
+        let found = at_rest(&kept.directory, &kept.index);
+        assert_eq!(found.slots.len(), due.slots.len());
+        let wrong = found.slots.iter().zip(&due.slots).position(|(a, b)| a != b);
+        assert_eq!(wrong, None, "a slot is of another moment");
+        assert!(
+            found == due,
+            "what is beside the slots is of another moment"
+        );
+    }
+    // Killed now, it starts from there, and comes to what a full replay comes to.
+    let (size, live) = (node.snapshot_size(), seen(&node, &ids));
+    drop(node);
+    let again = self::node(&data).unwrap();
+    assert!(again.started.from_snapshot > size && again.started.replayed > 0);
+    assert_eq!(seen(&again, &ids), live);
+    drop(again);
+    fs::remove_file(&path).unwrap();
+    let again = self::node(&data).unwrap();
+    assert_eq!(again.started.from_snapshot, 0);
+    assert_eq!(seen(&again, &ids), live);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_kept_while_the_node_runs() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let running = Arc::new(node(&data).unwrap());
+    let before = running.snapshot_size();
+    assert_eq!(before, running.verifier.size(), "it began with one");
+    let busy = Arc::new(AtomicUsize::new(1));
+    let (working, until, tokens) = (Arc::clone(&running), Arc::clone(&busy), ids.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let mut n = 0;
+        while until.load(Relaxed) > 0 {
+            anything(&working, &tokens, n);
+            n += 1;
+        }
+    });
+    let mut last = before;
+    for _ in 0..20 {
+        // Something must have happened since.
+        while running.verifier.size() == last {
+            tokio::task::yield_now().await;
+        }
+        let writing = Arc::clone(&running);
+        let kept = tokio::task::spawn_blocking(move || writing.keep_snapshot());
+        let kept = kept.await.unwrap().unwrap();
+        assert!(kept > last, "{kept} after {last}");
+        assert_eq!(running.snapshot_size(), kept);
+        last = kept;
+    }
+    busy.store(0, Relaxed);
+    work.await.unwrap();
+    let live = seen(&running, &ids);
+    // Killed: no snapshot is written at the end, and half of one lies about.
+    drop(running);
+    fs::write(data.join("snapshot.new"), b"half of").unwrap();
+    let again = node(&data).unwrap();
+    assert_eq!(again.started.from_snapshot, last);
+    assert_eq!(seen(&again, &ids), live);
+    again.stop();
+    assert!(
+        again.keep_snapshot().is_err(),
+        "nobody can hand out a moment"
+    );
+    assert!(!data.join("snapshot.new").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_that_is_given_up_leaves_the_one_before() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let running = node(&data).unwrap();
+    let path = data.join("snapshot");
+    let before = fs::read(&path).unwrap();
+    anything(&running, &ids, 0);
+    let moment = running.writer.moment().unwrap();
+    for after in 0..3 {
+        let asked = AtomicUsize::new(0);
+        let pace = Pace {
+            slots_at_once: 100,
+            go_on: &|| asked.fetch_add(1, Relaxed) < after,
+        };
+        let (keyring, verifier) = (&running.keyring, &running.verifier);
+        let taken = (&moment, [].as_slice());
+        assert!(snapshot::write_moment(&path, keyring, verifier, taken, &pace).is_err());
+        assert_eq!(fs::read(&path).unwrap(), before);
+        assert!(!data.join("snapshot.new").exists());
+    }
 }
 
 /// Changes one bit of the database wherever `bytes` stand, left-overs in unused parts of pages included: as a failing disk or

@@ -1,3 +1,4 @@
 //! What a node does by itself, from time to time.
 
 pub mod idle;
+pub mod snapshot;

@@ -11,11 +11,15 @@ use jeton_core::{directory::Directory, time::Time, token::record::Terms};
 use jeton_tlog::{HASH_BYTES, Hash};
 use jeton_verify::{check::Verifier, index::Index, record::SlotWords};
 
-use crate::node::keyring::Keyring;
+use crate::node::{keyring::Keyring, writer::moment::Moment};
 
 const MAGIC: &[u8; 8] = b"jetonsn1";
 const LABEL: &str = "snapshot/v1";
 const SECTION_BYTES_MAX: u64 = 8 << 30;
+/// How many terms are taken under one hold of the lock.
+const TERMS_AT_ONCE: usize = 4096;
+/// So many bytes are given to the disk at once at most: a commit's own sync may have to wait for what stands before it.
+const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
 /// What a snapshot gives back.
 pub struct Loaded {
@@ -31,6 +35,8 @@ struct Tagged<S> {
     stream: S,
     tag: aws_lc_rs::hmac::Context,
 }
+
+type Writing = Tagged<BufWriter<fs::File>>;
 
 impl<W: Write> Tagged<W> {
     fn put(&mut self, bytes: &[u8]) -> std::io::Result<()> {
@@ -65,7 +71,23 @@ impl<R: Read> Tagged<R> {
     }
 }
 
-/// Writes a snapshot of what the verifier holds. The caller sees to it that nothing is published meanwhile.
+/// How a snapshot is written: a little at a time.
+pub struct Pace<'a> {
+    /// How many slots are copied under one hold of the lock.
+    pub slots_at_once: u32,
+    /// Asked before each of them: `false` gives the snapshot up.
+    pub go_on: &'a dyn Fn() -> bool,
+}
+
+impl Pace<'_> {
+    /// So that neither a check nor the writer waits for longer than a fraction of a millisecond.
+    pub const GENTLE: Pace<'static> = Pace {
+        slots_at_once: 4096,
+        go_on: &|| true,
+    };
+}
+
+/// Writes a snapshot of a verifier that stands still.
 ///
 /// # Errors
 /// The system's error; the snapshot before it stays then.
@@ -75,22 +97,43 @@ pub fn write(
     verifier: &Verifier,
     partial: &[Vec<Hash>],
 ) -> std::io::Result<()> {
+    let moment = Moment::still(verifier);
+    write_moment(path, keyring, verifier, (&moment, partial), &Pace::GENTLE)
+}
+
+/// Writes a snapshot of one moment of a verifier that goes on meanwhile, with the hashes in the tree's incomplete tiles of
+/// that moment.
+///
+/// # Errors
+/// The system's error, or that it was given up; the snapshot before it stays then.
+pub fn write_moment(
+    path: &Path,
+    keyring: &Keyring,
+    verifier: &Verifier,
+    moment: (&Moment, &[Vec<Hash>]),
+    pace: &Pace<'_>,
+) -> std::io::Result<()> {
     let fresh = path.with_extension("new");
     // What a crash left of another is not written to.
     drop(fs::remove_file(&fresh));
-    let written = write_to(&fresh, keyring, verifier, partial);
+    let written = write_to(&fresh, keyring, verifier, moment, pace);
     if written.is_err() {
         // Half a snapshot is worth nothing, and on a full disk revocations need its room.
         drop(fs::remove_file(&fresh));
     }
-    written.and_then(|()| fs::rename(&fresh, path))
+    written?;
+    // A crash before this line leaves the old snapshot, and until the directory is on the disk either of the two, whole.
+    fs::rename(&fresh, path)?;
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty());
+    fs::File::open(dir.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 fn write_to(
     fresh: &Path,
     keyring: &Keyring,
     verifier: &Verifier,
-    partial: &[Vec<Hash>],
+    (moment, partial): (&Moment, &[Vec<Hash>]),
+    pace: &Pace<'_>,
 ) -> std::io::Result<()> {
     let file = {
         use std::os::unix::fs::OpenOptionsExt as _;
@@ -118,23 +161,9 @@ fn write_to(
         })
         .collect();
     out.put_section(&levels)?;
-    out.put_section(&cbor(&verifier.directory().image()))?;
-    verifier.with_index(|index| {
-        out.put(
-            &u64::try_from(index.all_terms().len())
-                .unwrap_or(0)
-                .to_le_bytes(),
-        )?;
-        for terms in index.all_terms() {
-            out.put_section(&cbor(&**terms))?;
-        }
-        out.put(&u64::from(index.len()).to_le_bytes())?;
-        for words in index.words() {
-            out.put(&words.to_bytes())?;
-        }
-        let beside: Vec<_> = index.beside().collect();
-        out.put_section(&cbor(&beside))
-    })?;
+    out.put_section(&cbor(&moment.directory().image()))?;
+    put_terms(&mut out, verifier, moment)?;
+    put_slots(&mut out, verifier, moment, pace)?;
     let tag = out.tag.sign();
     out.stream.write_all(tag.as_ref())?;
     let file = out
@@ -142,6 +171,53 @@ fn write_to(
         .into_inner()
         .map_err(std::io::IntoInnerError::into_error)?;
     file.sync_all()
+}
+
+/// Terms are only ever added: those of the moment are the first ones of any later one.
+fn put_terms(out: &mut Writing, verifier: &Verifier, moment: &Moment) -> std::io::Result<()> {
+    let all = moment.terms();
+    out.put(&u64::try_from(all).unwrap_or(0).to_le_bytes())?;
+    for from in (0..all).step_by(TERMS_AT_ONCE) {
+        let to = all.min(from + TERMS_AT_ONCE);
+        let some = verifier.with_index(|index| index.all_terms().get(from..to).map(<[_]>::to_vec));
+        for terms in some.unwrap_or_default() {
+            out.put_section(&cbor(&*terms))?;
+        }
+    }
+    Ok(())
+}
+
+fn put_slots(
+    out: &mut Writing,
+    verifier: &Verifier,
+    moment: &Moment,
+    pace: &Pace<'_>,
+) -> std::io::Result<()> {
+    let all = moment.slots();
+    out.put(&u64::from(all).to_le_bytes())?;
+    let (mut bytes, mut beside, mut from, mut unsynced) = (Vec::new(), Vec::new(), 0, 0);
+    while from < all {
+        if !(pace.go_on)() {
+            return Err(std::io::Error::other("the snapshot was given up"));
+        }
+        let to = all.min(from.saturating_add(pace.slots_at_once.max(1)));
+        bytes.clear();
+        verifier.with_index(|index| {
+            moment.read(index, from..to, |words, more| {
+                bytes.extend_from_slice(&words.to_bytes());
+                beside.extend(more);
+            });
+        });
+        out.put(&bytes)?;
+        from = to;
+        unsynced += bytes.len();
+        if unsynced > UNSYNCED_BYTES_MAX {
+            out.stream.flush()?;
+            out.stream.get_ref().sync_data()?;
+            unsynced = 0;
+        }
+    }
+    out.put_section(&cbor(&beside))
 }
 
 fn cbor(value: &impl minicbor::Encode<()>) -> Vec<u8> {

@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwapOption;
@@ -15,17 +18,17 @@ use jeton_store::{
     sqlite::{Durability, Sqlite},
 };
 use jeton_tlog::{Hash, VerifierKey};
-use jeton_verify::check::Verifier;
+use jeton_verify::{check::Verifier, index::Index};
 
 use crate::{
     capability::{self, Clock},
     node::{
         dir::{keyring, lock, not_rolled_back, private},
-        disk::{BALLAST_BYTES, Ballast},
+        disk::{self, BALLAST_BYTES, Ballast},
         keyring::{Kek, Keyring, KeyringError},
         learn::{learn, unsound},
-        snapshot,
-        writer::{self, Bench, Writer},
+        snapshot::{self, Pace},
+        writer::{self, Bench, Writer, moment::Moment},
     },
 };
 
@@ -119,8 +122,20 @@ pub struct Node {
     pub started: Started,
     readers: Mutex<Vec<Box<dyn Reader>>>,
     store: PathBuf,
+    snapshots: Snapshots,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     lock: Mutex<Option<fs::File>>,
+}
+
+/// The snapshots that a node keeps.
+#[derive(Default)]
+struct Snapshots {
+    /// One is written at a time.
+    one: Mutex<()>,
+    /// The size of the youngest.
+    size: AtomicU64,
+    /// The node stops: whoever writes one gives it up.
+    over: AtomicBool,
 }
 
 /// How the state was learnt.
@@ -201,6 +216,10 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         started,
         readers: Mutex::new(vec![reader]),
         store: path,
+        snapshots: Snapshots {
+            size: started.from_snapshot.into(),
+            ..Snapshots::default()
+        },
         thread: Mutex::new(Some(thread)),
         lock: Mutex::new(Some(lock)),
     })
@@ -302,6 +321,7 @@ impl Node {
     }
 
     fn finish(&self) {
+        self.snapshots.over.store(true, Relaxed);
         self.writer.stop();
         let thread = self
             .thread
@@ -315,32 +335,60 @@ impl Node {
             return;
         }
         // On a full disk the room is for revocations.
-        if self
-            .writer
-            .shared()
-            .full
-            .load(std::sync::atomic::Ordering::Relaxed)
-        {
+        if self.writer.shared().full.load(Relaxed) {
             return;
         }
-        if let Err(error) = self.snapshot() {
+        let moment = Moment::still(&self.verifier);
+        if let Err(error) = self.snapshot(&moment, &Pace::GENTLE) {
             tracing::warn!(%error, "no snapshot was kept: the next start replays the ledger");
         }
     }
 
-    fn snapshot(&self) -> std::io::Result<()> {
-        let partial = self.partial().map_err(std::io::Error::other)?;
-        snapshot::write(
-            &self.dir.join("snapshot"),
-            &self.keyring,
-            &self.verifier,
-            &partial,
-        )
+    /// How many events the youngest snapshot stands for.
+    #[must_use]
+    pub fn snapshot_size(&self) -> u64 {
+        self.snapshots.size.load(Relaxed)
     }
 
-    /// The hashes in the tree's incomplete tiles, from the stored leaves and tiles.
-    fn partial(&self) -> Result<Vec<Vec<Hash>>, StoreError> {
+    /// Keeps a snapshot of this moment, while everything goes on: for a thread that may block. A crash meanwhile, or a stop,
+    /// leaves the one before.
+    ///
+    /// # Errors
+    /// The system's error; that there is no room for it, or that the node stops.
+    pub fn keep_snapshot(&self) -> std::io::Result<u64> {
+        let bytes = self.verifier.with_index(Index::bytes);
+        let needed = u64::try_from(bytes).unwrap_or(u64::MAX);
+        // On a scarce disk the room is for revocations. What is free now must hold the ledger that grows meanwhile, too.
+        let needed = needed.saturating_mul(2).saturating_add(2 * BALLAST_BYTES);
+        let scarce = disk::free(&self.dir).is_some_and(|(_, free)| free < needed);
+        if scarce || self.writer.shared().full.load(Relaxed) {
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
+        let ended = || std::io::Error::other("the writer has ended");
+        let moment = self.writer.moment().ok_or_else(ended)?;
+        let go_on = &|| !self.snapshots.over.load(Relaxed);
+        let pace = Pace {
+            go_on,
+            ..Pace::GENTLE
+        };
+        self.snapshot(&moment, &pace)
+    }
+
+    fn snapshot(&self, moment: &Moment, pace: &Pace<'_>) -> std::io::Result<u64> {
+        let one = &self.snapshots.one;
+        let _one = one.lock().unwrap_or_else(PoisonError::into_inner);
+        let size = moment.directory().size();
+        let partial = self.partial(size).map_err(std::io::Error::other)?;
+        let path = self.dir.join("snapshot");
+        let taken = (moment, partial.as_slice());
+        snapshot::write_moment(&path, &self.keyring, &self.verifier, taken, pace)?;
+        self.snapshots.size.store(size, Relaxed);
+        Ok(size)
+    }
+
+    /// The hashes in the tree's incomplete tiles at a size, from the stored leaves and tiles.
+    fn partial(&self, size: u64) -> Result<Vec<Vec<Hash>>, StoreError> {
         let mut reader = jeton_store::sqlite::SqliteReader::open(&self.store)?;
-        ledger::partial(&mut reader, self.verifier.size())
+        ledger::partial(&mut reader, size)
     }
 }

@@ -3,6 +3,8 @@
 //! Nothing is visible before it is durable, and nothing is answered before it is visible. A batch that the disk has no room
 //! for is dropped whole; any other error of the disk ends the process, and the next start learns what is true.
 
+pub mod moment;
+
 use std::{
     collections::HashMap,
     path::PathBuf,
@@ -168,6 +170,7 @@ impl<T: Send, F: FnOnce(&Facts<'_>) -> Ruling<T> + Send> Job for Ordered<T, F> {
 enum Message {
     Job(Box<dyn Job>),
     Observe(Vec<LastUse>),
+    Moment(SyncSender<moment::Moment>),
     Stop,
 }
 
@@ -279,6 +282,7 @@ pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<(
         shared,
         directory,
         signed: 0,
+        moments: moment::Moments::default(),
     };
     let thread = std::thread::Builder::new().name("writer".into());
     let thread = thread.spawn(move || state.run(&inbox))?;
@@ -290,6 +294,7 @@ struct State {
     shared: Arc<Shared>,
     directory: Directory,
     signed: u64,
+    moments: moment::Moments,
 }
 
 /// What a batch has come to, before it is stored.
@@ -346,6 +351,10 @@ impl State {
                     Err(error) => fatal(&error),
                 }
             }
+            Message::Moment(asked) => {
+                self.moments
+                    .hand_out(&asked, &self.directory, &self.bench.verifier);
+            }
             Message::Stop => return true,
         }
         false
@@ -390,6 +399,7 @@ impl State {
         self.shared.events.fetch_add(count, Relaxed);
         self.directory = draft.directory;
         self.bench.sealer = draft.sealer;
+        self.moments.keep(&self.bench.verifier, &draft.records);
         if let Err(error) =
             self.bench
                 .verifier
