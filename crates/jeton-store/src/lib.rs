@@ -16,6 +16,11 @@ use jeton_tlog::Tile;
 
 use crate::{ledger::Entry, row::Row};
 
+/// So many of the newest checkpoints are all kept: those of the last hour, if one is signed each second.
+pub const CHECKPOINTS_NEWEST: u32 = 3600;
+/// Of the older ones, the first of so many entries each: what 65,536 leaves lie between is proved by the tree.
+pub const CHECKPOINT_SPACING: u64 = 65_536;
+
 /// What went wrong in the store, and what that means.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -133,7 +138,8 @@ pub trait Store: Send {
     fn head(&mut self) -> Result<Head, StoreError>;
     /// Appends a batch, durably.
     fn append(&mut self, batch: &Batch<'_>) -> Result<(), StoreError>;
-    /// Keeps a signed checkpoint of a committed head.
+    /// Keeps a signed checkpoint of a committed head, and forgets an older one that is not needed any more: of those before
+    /// the [`CHECKPOINTS_NEWEST`], the first of each [`CHECKPOINT_SPACING`] entries stays.
     fn keep_checkpoint(&mut self, size: u64, note: &str) -> Result<(), StoreError>;
     /// Keeps observations.
     fn observe(&mut self, uses: &[LastUse]) -> Result<(), StoreError>;

@@ -18,7 +18,7 @@ use jeton_core::{
     time::Time,
 };
 use jeton_store::{
-    Continue, LastUse, Reader, Store, StoreError,
+    CHECKPOINTS_NEWEST, Continue, LastUse, Reader, Store, StoreError,
     ledger::{self, Entry, Sealer},
     row::Row,
     sqlite::{Durability, Sqlite},
@@ -623,6 +623,55 @@ fn the_youngest_checkpoint_is_the_last(engine: &impl Engine) {
     assert_eq!(all, due);
 }
 
+fn sizes(reader: &mut dyn Reader) -> Vec<u64> {
+    let mut sizes = Vec::new();
+    let each = &mut |size: i64, _| sizes.push(u64::try_from(size).unwrap());
+    reader.checkpoints(each).unwrap();
+    sizes
+}
+
+fn of_the_older_checkpoints_a_few_stay(engine: &impl Engine) {
+    let (_, mut store) = founded(engine, 0);
+    let mut reader = store.reader().unwrap();
+    let newest = usize::try_from(CHECKPOINTS_NEWEST).unwrap();
+    // Some right at the bounds, many within, and bounds that are skipped.
+    let mut signed = vec![
+        1, 2, 65_535, 65_536, 65_537, 131_071, 262_144, 262_145, 400_000,
+    ];
+    let stay = vec![1, 65_536, 262_144, 400_000];
+    let gone = signed.len() - stay.len();
+    let first = 1_000_000;
+    signed.extend((0..CHECKPOINTS_NEWEST).map(|n| first + u64::from(n)));
+    for (at, size) in signed.iter().enumerate() {
+        store.keep_checkpoint(*size, &size.to_string()).unwrap();
+        if at % 500 == 0 || at < 10 || at + 12 > signed.len() {
+            let kept = sizes(&mut *reader);
+            // The newest are all there, the youngest among them.
+            let young = &signed[(at + 1).saturating_sub(newest)..=at];
+            assert!(kept.ends_with(young), "at {size}: {} are kept", kept.len());
+        }
+    }
+    let kept = sizes(&mut *reader);
+    assert_eq!(kept.len(), signed.len() - gone);
+    assert_eq!(kept[..stay.len()], stay);
+    // The same again changes nothing, and neither does a start.
+    let last = *signed.last().unwrap();
+    store.keep_checkpoint(last, "again").unwrap();
+    assert_eq!(sizes(&mut *reader), kept);
+    drop(store);
+    let mut store = engine.open().unwrap();
+    store.keep_checkpoint(last + 1, "after a start").unwrap();
+    // Now the first of the newest is among the older: it is the first of its kind there.
+    assert_eq!(
+        sizes(&mut *reader)[..=stay.len()],
+        [stay, vec![first]].concat()
+    );
+    store.keep_checkpoint(last + 2, "and on").unwrap();
+    let kept = sizes(&mut *reader);
+    assert!(kept.contains(&first) && !kept.contains(&(first + 1)));
+    assert_eq!(reader.last_checkpoint().unwrap().unwrap().0, last + 2);
+}
+
 fn a_store_of_a_newer_jeton_is_refused(engine: &impl Engine) {
     let (_, store) = founded(engine, 1);
     drop(store);
@@ -674,6 +723,7 @@ macro_rules! engine {
             tokens_come_in_pages
             of_two_observations_the_younger_stays
             the_youngest_checkpoint_is_the_last
+            of_the_older_checkpoints_a_few_stay
             a_store_of_a_newer_jeton_is_refused
             another_programs_store_is_refused_and_left_alone
         }

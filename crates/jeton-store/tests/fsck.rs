@@ -111,6 +111,15 @@ fn a_sound_store_has_no_findings() {
 }
 
 #[test]
+fn a_checkpoint_that_was_forgotten_is_no_finding() {
+    let sound = Sound::store();
+    for which in ["size = (SELECT min(size) FROM checkpoint)", "TRUE"] {
+        let report = sound.edited(&format!("DELETE FROM checkpoint WHERE {which}"));
+        assert_eq!(report.findings, []);
+    }
+}
+
+#[test]
 fn a_keyring_without_a_tenants_key_is_told() {
     let sound = Sound::store();
     let tenant = sound.world.tenant;

@@ -3,7 +3,10 @@
 use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, inconsistent, read, stored};
-use crate::{Batch, Head, LastUse, Reader, Store, StoreError, ledger::Entry, row::Row};
+use crate::{
+    Batch, CHECKPOINT_SPACING, CHECKPOINTS_NEWEST, Head, LastUse, Reader, Store, StoreError,
+    ledger::Entry, row::Row,
+};
 
 const DOING: &str = "appending to the ledger";
 
@@ -36,10 +39,24 @@ impl Store for Sqlite {
     }
 
     fn keep_checkpoint(&mut self, size: u64, note: &str) -> Result<(), StoreError> {
-        self.db
-            .prepare_cached("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)")
+        let doing = "keeping a checkpoint";
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(disk(doing))?;
+        tx.prepare_cached("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)")
             .and_then(|mut s| s.execute(params![stored(size), note]))
-            .map_err(disk("keeping a checkpoint"))?;
+            .map_err(disk(doing))?;
+        // Each new one makes one too many among the newest: that one alone is judged, so this costs the same at any age.
+        tx.prepare_cached(
+            "DELETE FROM checkpoint
+             WHERE size = (SELECT size FROM checkpoint ORDER BY size DESC LIMIT 1 OFFSET ?1) AND EXISTS (
+                 SELECT 1 FROM checkpoint AS older
+                 WHERE older.size >= checkpoint.size / ?2 * ?2 AND older.size < checkpoint.size)",
+        )
+        .and_then(|mut s| s.execute([i64::from(CHECKPOINTS_NEWEST), stored(CHECKPOINT_SPACING)]))
+        .map_err(disk(doing))?;
+        tx.commit().map_err(disk(doing))?;
         self.tidy_log()
     }
 
