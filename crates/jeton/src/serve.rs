@@ -182,18 +182,35 @@ async fn listeners(
 async fn housekeeping(doors: Arc<Doors>, ballast_bytes: u64, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let ballast = disk::Ballast::at(doors.node.dir.join("ballast"), ballast_bytes);
+    let ballast = Arc::new(ballast);
+    let mut watching: Option<tokio::task::JoinHandle<()>> = None;
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            _ = stop.changed() => return,
+            _ = stop.changed() => break,
         }
         if let Some(difference_ms) = doors.node.clock.slew() {
             tracing::error!(difference_ms, "wall time has jumped; it is not followed");
         }
-        watch_room(&doors.node, &ballast);
+        // A disk that hangs, or a ballast that is being filled, must hold up neither the clock nor a check.
+        if watching
+            .as_ref()
+            .is_none_or(tokio::task::JoinHandle::is_finished)
+        {
+            let (node, ballast) = (Arc::clone(&doors.node), Arc::clone(&ballast));
+            let watch = move || watch_room(&node, &ballast);
+            watching = Some(tokio::task::spawn_blocking(watch));
+        }
+    }
+    // When the directory is given up, nobody may work on it any more.
+    if let Some(watching) = watching
+        && let Err(error) = watching.await
+    {
+        tracing::error!(%error, "watching the disk ended badly");
     }
 }
 
+/// Looks at the disk and works on the ballast: for a thread that may block.
 fn watch_room(node: &Node, ballast: &disk::Ballast) {
     let Some((percent, bytes)) = disk::free(&node.dir) else {
         return;
