@@ -13,10 +13,16 @@ struct Generated {
 }
 
 /// To add a file: a line here, and a function that makes the whole text. It must give the same text each time.
-const FILES: &[Generated] = &[Generated {
-    path: "docs/refusals/README.md",
-    text: refusal_index,
-}];
+const FILES: &[Generated] = &[
+    Generated {
+        path: "docs/refusals/README.md",
+        text: refusal_index,
+    },
+    Generated {
+        path: "docs/reference/configuration.md",
+        text: configuration,
+    },
+];
 
 /// Writes the generated files, or says which are stale.
 pub(crate) fn command(check: bool) -> anyhow::Result<ExitCode> {
@@ -31,7 +37,11 @@ pub(crate) fn command(check: bool) -> anyhow::Result<ExitCode> {
         if check {
             eprintln!("{} is stale: run `cargo xtask gen`", file.path);
         } else {
-            fs::write(&path, text).with_context(|| format!("{} cannot be written", file.path))?;
+            let unwritten = || format!("{} cannot be written", file.path);
+            if let Some(dir) = path.parent() {
+                fs::create_dir_all(dir).with_context(unwritten)?;
+            }
+            fs::write(&path, text).with_context(unwritten)?;
             println!("wrote {}", file.path);
         }
     }
@@ -74,4 +84,10 @@ fn refusal_index() -> anyhow::Result<String> {
         )?;
     }
     Ok(text)
+}
+
+/// The page on the configuration. The library makes it of its own registry: xtask names no crate of ours, and runs it.
+fn configuration() -> anyhow::Result<String> {
+    let words = ["run", "--quiet", "-p", "jeton", "--example", "reference"];
+    run::output(&mut run::command("cargo", &words))
 }

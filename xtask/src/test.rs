@@ -61,13 +61,6 @@ fn all(steps: &mut Steps, options: &Options) -> anyhow::Result<()> {
     steps.step("format", || {
         run::succeed(&mut cargo(&["fmt", "--all", "--check"]))
     })?;
-    steps.step("generated files", || {
-        anyhow::ensure!(
-            r#gen::command(true)? == ExitCode::SUCCESS,
-            "generated files are stale"
-        );
-        Ok(())
-    })?;
     steps.step("clippy", || {
         run::succeed(&mut cargo(&[
             "clippy",
@@ -92,6 +85,13 @@ fn all(steps: &mut Steps, options: &Options) -> anyhow::Result<()> {
             words.extend(["-A", lint]);
         }
         run::succeed(&mut cargo(&words))
+    })?;
+    steps.step("generated files", || {
+        anyhow::ensure!(
+            r#gen::command(true)? == ExitCode::SUCCESS,
+            "generated files are stale"
+        );
+        Ok(())
     })?;
     steps.step("tests", || tests(&installed))?;
     if run::works(&mut cargo(&["deny", "--version"])) {

@@ -1,6 +1,8 @@
 //! Configuration: one registry of keys. File, environment and flags are three ways to set the same keys, in this order of
 //! weight; none of them takes a secret.
 
+pub mod reference;
+
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
@@ -53,6 +55,24 @@ pub struct Key {
     /// What it is for.
     pub doc: &'static str,
     set: fn(&mut Config, &str) -> Option<()>,
+}
+
+impl Key {
+    /// Its name in the environment.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("JETON_{}", self.name.to_uppercase())
+    }
+
+    /// Its name as a flag.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        flag(self.name)
+    }
+}
+
+fn flag(name: &str) -> String {
+    format!("--{}", name.replace('_', "-"))
 }
 
 macro_rules! registry {
@@ -157,7 +177,7 @@ impl Config {
             config.read_file(path)?;
         }
         for key in KEYS {
-            let name = format!("JETON_{}", key.name.to_uppercase());
+            let name = key.variable();
             if let Some(value) = capability::environment(&name) {
                 config.set(key, &value, &name)?;
             }
@@ -169,7 +189,7 @@ impl Config {
         }
         for (name, value) in flags {
             let found = KEYS.iter().find(|k| k.name == name);
-            let from = format!("--{}", name.replace('_', "-"));
+            let from = flag(name);
             let key = found.ok_or_else(|| ConfigError::Unknown {
                 from: "flags".into(),
                 key: from.clone(),
