@@ -7,7 +7,7 @@ mod world;
 use std::collections::BTreeMap;
 
 use jeton_core::{
-    directory::{Directory, Image},
+    directory::{Directory, image::Image},
     event::Record,
     id::TokenId,
     token::record::TokenRecord,

@@ -620,7 +620,7 @@ async fn a_snapshot_is_of_one_moment_whatever_happens_while_it_is_written() {
         let go_on = &|| {
             let n = happened.fetch_add(1, Relaxed);
             // From both ends: slots that were copied already, and slots that were not.
-            let at = if n % 2 == 0 {
+            let at = if n.is_multiple_of(2) {
                 n
             } else {
                 ids.len() - n % ids.len()
@@ -825,6 +825,9 @@ fn files(dir: &Path) -> Vec<(String, u64)> {
     files
 }
 
+/// What is missing; the file that the refusal names and the one that it believes, or none: it starts.
+type Loss<'a> = (&'a [&'a str], Option<(&'a str, &'a str)>);
+
 #[test]
 fn keys_that_are_missing_beside_a_ledger_are_not_made_anew() {
     let dir = tempfile::tempdir().unwrap();
@@ -837,9 +840,8 @@ fn keys_that_are_missing_beside_a_ledger_are_not_made_anew() {
         let length = fs::metadata(whole.join(name)).unwrap().len();
         assert!(length > 0, "{name} is there after a start");
     }
-    // What is missing; the file that the refusal names and the one that it believes, or none: it starts.
     let ledger = ["ledger.db", "ledger.db-wal", "ledger.db-shm"];
-    let cases: &[(&[&str], Option<(&str, &str)>)] = &[
+    let cases: &[Loss<'_>] = &[
         (&[], None),
         (&["keyring"], Some(("keyring", "ledger.db"))),
         (&["kek"], Some(("kek", "keyring"))),
