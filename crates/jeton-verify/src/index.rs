@@ -6,6 +6,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use jeton_core::{
+    check::brief::Brief,
     directory::{Directory, Inapplicable},
     event::{Event, Record},
     id::TokenId,
@@ -41,6 +42,17 @@ struct Extra {
     sequence_more: u64,
 }
 
+/// Terms, with what most checks need of them in the same cache line.
+#[repr(align(64))]
+pub struct Kept {
+    /// What most checks need.
+    pub brief: Brief,
+    /// All of them.
+    pub terms: Arc<Terms>,
+}
+
+const _: () = assert!(size_of::<Kept>() == 64);
+
 /// The index.
 #[derive(Default)]
 pub struct Index {
@@ -48,7 +60,7 @@ pub struct Index {
     len: u32,
     by_digest: Table,
     by_id: Table,
-    terms: Vec<Arc<Terms>>,
+    terms: Vec<Kept>,
     terms_numbers: HashMap<Arc<Terms>, u32>,
     /// For each owner (by slot in the directory), its youngest token.
     heads: Vec<u32>,
@@ -128,7 +140,7 @@ impl Index {
 
     /// The terms at a number.
     #[must_use]
-    pub fn terms(&self, number: u32) -> Option<&Arc<Terms>> {
+    pub fn terms(&self, number: u32) -> Option<&Kept> {
         self.terms.get(wide(number))
     }
 
@@ -170,7 +182,16 @@ impl Index {
         let Some(slot) = self.slot(position) else {
             return 0;
         };
-        self.owners.touch(slot.owner) ^ slot.terms
+        let terms = self.terms(slot.terms);
+        self.owners.touch(slot.owner) ^ u32::from(terms.is_some_and(|k| k.brief.is_plain()))
+    }
+
+    /// Reads the slot that a digest most likely leads to, for the same reason.
+    #[must_use]
+    pub fn touch_found(&self, digest: &Digest) -> u32 {
+        let [hash, _] = digest.halves();
+        let slot = self.by_digest.first(hash).and_then(|p| self.slot(p));
+        slot.map_or(0, |s| s.owner)
     }
 
     fn find_id(&self, id: TokenId) -> Option<u32> {
@@ -206,7 +227,7 @@ impl Index {
             tenant: owner.tenant,
             class: slot.class(),
             subject: owner.id,
-            terms: Arc::clone(self.terms(slot.terms)?),
+            terms: Arc::clone(&self.terms(slot.terms)?.terms),
             issued: slot.issued(),
             expires: slot.expires(),
             state: slot.state(),
@@ -471,7 +492,10 @@ impl Index {
         let number = u32::try_from(self.terms.len())
             .map_err(|_| Inapplicable("more than 2^32 different terms"))?;
         let terms = Arc::new(terms.clone());
-        self.terms.push(Arc::clone(&terms));
+        self.terms.push(Kept {
+            brief: Brief::of(&terms),
+            terms: Arc::clone(&terms),
+        });
         self.terms_numbers.insert(terms, number);
         Ok(number)
     }
@@ -488,9 +512,8 @@ impl Index {
     }
 
     /// All terms in the order of their numbers.
-    #[must_use]
-    pub fn all_terms(&self) -> &[Arc<Terms>] {
-        &self.terms
+    pub fn all_terms(&self) -> impl ExactSizeIterator<Item = &Terms> {
+        self.terms.iter().map(|kept| &*kept.terms)
     }
 
     /// What stands beside slots: position, generation, end of overlap, further events.

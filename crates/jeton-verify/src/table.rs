@@ -64,6 +64,13 @@ impl Table {
             .unwrap_or(EMPTY)
     }
 
+    /// The first position that a hash leads to, whether or not it is the one looked for.
+    #[must_use]
+    pub fn first(&self, hash: u64) -> Option<u32> {
+        let entry = self.entries.get(home(hash, self.entries.len()))?;
+        (entry & POSITIONS_MAX).checked_sub(1)
+    }
+
     /// Adds a position. `rehash` tells the hash of the thing at a position, for entries that move.
     pub fn insert(&mut self, hash: u64, position: u32, rehash: impl Fn(u32) -> u64) {
         if self.old.is_empty() && (self.used + 1) * 5 >= self.entries.len() * 4 {

@@ -126,7 +126,7 @@ fn write_to(
                 .to_le_bytes(),
         )?;
         for terms in index.all_terms() {
-            out.put_section(&cbor(&**terms))?;
+            out.put_section(&cbor(terms))?;
         }
         out.put(&u64::from(index.len()).to_le_bytes())?;
         for words in index.words() {
