@@ -34,6 +34,8 @@ mod ca_tests;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod express_tests;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod serve_tests;
