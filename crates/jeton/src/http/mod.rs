@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod openapi;
 pub mod openapi_import;
 pub mod policies;
+pub mod query;
 pub mod roles;
 pub mod routes;
 pub mod setup;
