@@ -505,6 +505,7 @@ async fn the_application_sees_who_it_is_and_nothing_that_a_client_made_up() {
             answer.head.one("jeton-request-id"),
             seen.one("jeton-request-id")
         );
+        assert!(answer.head.all("sunset").is_empty());
     }
     // The API key's header works as well, and ends at nginx as well.
     let key = format!("X-API-Key: {secret}");
@@ -514,6 +515,11 @@ async fn the_application_sees_who_it_is_and_nothing_that_a_client_made_up() {
     let policy = json!({"lifetime_default_s": 3600, "lifetime_max_s": 3600, "permanent": true, "overlap_max_s": 0});
     w.a.order("PUT", "/v1/policies/key", policy).await.is(200);
     let grants = json!([{"api": "documents", "scopes": ["read"]}]);
+    // A near end is told to the client.
+    let (_, brief) = w.token(&["read"]).await;
+    let bearer = format!("Authorization: Bearer {brief}");
+    let answer = w.get("/documents/7", &[&bearer]).await;
+    assert!(answer.head.one("sunset").ends_with(" GMT"));
     let order = json!({"class": "key", "subject": w.user, "grants": grants, "permanent": true});
     let (_, forever) = w.a.issue(order).await;
     let bearer = format!("Authorization: Bearer {forever}");

@@ -538,3 +538,54 @@ async fn jetons_own_api_reads_no_credential_from_a_query() {
     send(&w.a.client, "GET", &path, &lines, None).await.is(200);
     w.a.running.stop().await;
 }
+
+/// When `Sunset` says that a credential ends.
+fn sunset(said: &Said) -> Option<String> {
+    let date = said.headers.get("sunset")?.to_str().unwrap();
+    assert!(date.ends_with(" GMT"), "{date}");
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+    Some(parser.parse_timestamp(date).unwrap().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_near_is_announced() {
+    let w = World::start().await;
+    let day = 86_400;
+    let policy = json!({"lifetime_default_s": day, "lifetime_max_s": 90 * day, "permanent": true, "overlap_max_s": day});
+    w.a.order("PUT", "/v1/policies/key", policy).await.is(200);
+    let ask = async |bearer: &str| {
+        let said = w.near(bearer, forwarded()).await;
+        allowed(&said);
+        let secret = bearer.strip_prefix("Bearer ").unwrap();
+        let whoami = w.a.call(secret, "GET", "/v1/whoami", None).await.is(200);
+        assert_eq!(sunset(&said), sunset(&whoami));
+        let shown = whoami.body["token"].get("expires_at");
+        let expires = shown.map_or("", |at| at.as_str().unwrap());
+        assert_eq!(said.headers["jeton-expires"], expires);
+        (sunset(&said), expires.to_owned())
+    };
+    for (more, near) in [
+        (json!({"lifetime_s": 60}), true),
+        (json!({"lifetime_s": 29 * day}), true),
+        (json!({"lifetime_s": 31 * day}), false),
+        (json!({"permanent": true}), false),
+    ] {
+        let (_, bearer) = w.key(more.clone()).await;
+        let (told, expires) = ask(&bearer).await;
+        assert_eq!(told, near.then_some(expires), "{more}");
+    }
+    // A secret that was replaced ends with its overlap; the younger one with the token.
+    let (id, old) = w.key(json!({"lifetime_s": 60 * day})).await;
+    let path = format!("/v1/tokens/{id}/rotate");
+    let said =
+        w.a.order("POST", &path, json!({"overlap_s": 3600}))
+            .await
+            .is(200);
+    let young = format!("Bearer {}", said.text("/secret"));
+    assert_eq!(ask(&old).await.0, Some(said.text("/token/overlap_until")));
+    assert_eq!(ask(&young).await.0, None);
+    // Nobody else's answer has one.
+    let said = w.a.call(&w.a.admin, "GET", "/v1/tokens", None).await;
+    assert_eq!(sunset(&said), None);
+    w.a.running.stop().await;
+}

@@ -21,6 +21,7 @@ use crate::{
         error::{challenge, status},
         extract,
         query::{self, Source},
+        sunset::sunset,
         view::rfc3339,
     },
     net::ConnInfo,
@@ -101,6 +102,7 @@ struct Admitted<'a> {
     passed: Passed,
     question: Question<'a>,
     source: Source,
+    sunset: Option<HeaderValue>,
 }
 
 type Refusing = (Denied, Vec<String>);
@@ -162,6 +164,7 @@ fn decide<'a>(
         })?;
     doors.observer.used(&passed, now.time, question.address);
     Ok(Admitted {
+        sunset: sunset(&[passed.expires, passed.replaced_until], now.time),
         passed,
         question,
         source,
@@ -199,6 +202,7 @@ fn identity(headers: &mut HeaderMap, directory: &Directory, admitted: &Admitted<
         passed,
         question,
         source,
+        sunset,
     } = admitted;
     let catalogue = directory.catalogue(question.tenant, question.api);
     let scopes = catalogue.map(|c| c.names(&passed.scopes).collect::<Vec<_>>().join(" "));
@@ -218,6 +222,9 @@ fn identity(headers: &mut HeaderMap, directory: &Directory, admitted: &Admitted<
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+    if let Some(date) = sunset {
+        headers.insert(HeaderName::from_static("sunset"), date.clone());
     }
     if let Some((limit, remaining)) = passed.limit {
         limits(headers, limit, remaining, &Refusal::LimitExceeded.into());

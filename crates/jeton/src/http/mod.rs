@@ -21,6 +21,7 @@ pub mod roles;
 pub mod routes;
 pub mod setup;
 pub mod strict;
+pub mod sunset;
 pub mod tenants;
 pub mod tokens;
 pub mod users;

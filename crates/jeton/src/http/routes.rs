@@ -25,6 +25,7 @@ pub struct Reply<T> {
     status: StatusCode,
     body: T,
     size: Option<u64>,
+    sunset: Option<HeaderValue>,
 }
 
 impl<T> Reply<T> {
@@ -35,6 +36,7 @@ impl<T> Reply<T> {
             status,
             body,
             size: None,
+            sunset: None,
         }
     }
 
@@ -42,6 +44,13 @@ impl<T> Reply<T> {
     #[must_use]
     pub fn at(mut self, size: u64) -> Self {
         self.size = Some(size);
+        self
+    }
+
+    /// With `Sunset`, if the caller's credential ends soon.
+    #[must_use]
+    pub fn sunset(mut self, date: Option<HeaderValue>) -> Self {
+        self.sunset = date;
         self
     }
 }
@@ -56,6 +65,9 @@ impl<T: Serialize> IntoResponse for Reply<T> {
             response
                 .headers_mut()
                 .insert("jeton-log-size", HeaderValue::from(size));
+        }
+        if let Some(date) = self.sunset {
+            response.headers_mut().insert("sunset", date);
         }
         response
     }
