@@ -17,7 +17,7 @@ use crate::{
         extract::{self, Order},
         routes::Reply,
         sunset::sunset,
-        tokens::{self, PossessionView, TokenView, view},
+        tokens::{self, TokenView, find::PossessionView, view},
     },
 };
 
