@@ -155,3 +155,42 @@ async fn all_unknown_texts_get_the_same_bytes() {
     assert_eq!(answers.len(), 1, "{answers:?}");
     a.running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_shown_by_the_name_that_it_was_founded_with() {
+    let a = Authority::start().await;
+    let order = json!({"prefix": "named", "name": "Named & Söhne"});
+    let said = a
+        .call(&a.operator, "POST", "/v1/tenants", Some(&order))
+        .await
+        .is(201);
+    let (id, admin) = (said.text("/tenant"), said.text("/secret"));
+    // What happens later does not rename it, nor does the name become that of its first application.
+    let order = json!({"name": "somebody"});
+    a.call(&admin, "POST", "/v1/users", Some(&order))
+        .await
+        .is(201);
+    let app = a.call(&admin, "GET", "/v1/apps", None).await.is(200);
+    assert_eq!(app.body["items"][0].get("name"), None);
+    let a = a.restart().await;
+    let path = format!("/v1/tenants/{id}");
+    let shown = a.call(&a.operator, "GET", &path, None).await.is(200);
+    assert_eq!(shown.body["name"], "Named & Söhne");
+    let listed = a
+        .call(&a.operator, "GET", "/v1/tenants", None)
+        .await
+        .is(200);
+    let names: Vec<_> = listed.body["items"]
+        .as_array()
+        .map(|items| items.iter().map(|t| t.get("name").cloned()).collect())
+        .unwrap_or_default();
+    assert_eq!(names, [None, None, Some(json!("Named & Söhne"))]);
+    let order = json!({"state": "suspended"});
+    let path = format!("{path}/state");
+    let said = a
+        .call(&a.operator, "PUT", &path, Some(&order))
+        .await
+        .is(200);
+    assert_eq!(said.body["name"], "Named & Söhne");
+    a.running.stop().await;
+}
