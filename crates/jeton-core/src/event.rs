@@ -3,6 +3,8 @@
 //! Bytes are deterministic CBOR (RFC 8949 §4.2) with integer keys; stored bytes are what is hashed, and they are never
 //! written anew. A number, once used, keeps its meaning.
 
+mod about;
+
 use minicbor::{Decode, Encode};
 
 use crate::{
@@ -160,6 +162,9 @@ pub enum Event {
         /// The table, first match wins.
         #[n(2)]
         routes: Vec<Route>,
+        /// The query parameter that may carry a credential; none: queries are not looked at.
+        #[n(3)]
+        query_parameter: Option<String>,
     },
     /// A role was made.
     #[n(6)]
@@ -408,105 +413,27 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// The name in the audit trail, in metrics and in webhooks.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Genesis { .. } => "genesis",
-            Self::TenantCreated { .. } => "tenant.created",
-            Self::TenantStanding { .. } => "tenant.standing",
-            Self::ApiDefined { .. } => "api.defined",
-            Self::CatalogueSet { .. } => "api.catalogue_set",
-            Self::RoutesSet { .. } => "api.routes_set",
-            Self::RoleCreated { .. } => "role.created",
-            Self::RoleChanged { .. } => "role.changed",
-            Self::RoleDeleted { .. } => "role.deleted",
-            Self::UserCreated { .. } => "user.created",
-            Self::UserRolesSet { .. } => "user.roles_set",
-            Self::AppCreated { .. } => "app.created",
-            Self::AppChanged { .. } => "app.changed",
-            Self::SubjectStanding { .. } => "subject.standing",
-            Self::PolicySet { .. } => "policy.set",
-            Self::TokenIssued { .. } => "token.issued",
-            Self::TokenChanged { .. } => "token.changed",
-            Self::TokenSuspended { .. } => "token.suspended",
-            Self::TokenResumed { .. } => "token.resumed",
-            Self::TokenRotated { .. } => "token.rotated",
-            Self::TokenRevoked { .. } => "token.revoked",
-            Self::CutOff { .. } => "token.cut_off",
-            Self::TokenRehashed { .. } => "token.rehashed",
-            Self::Renamed { .. } => "renamed",
-            Self::PepperRotated { .. } => "pepper.rotated",
-            Self::PepperRetired { .. } => "pepper.retired",
-        }
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    /// The token it is about, if it is about one.
-    #[must_use]
-    pub const fn token(&self) -> Option<TokenId> {
-        match self {
-            Self::TokenIssued { token, .. }
-            | Self::TokenChanged { token, .. }
-            | Self::TokenSuspended { token, .. }
-            | Self::TokenResumed { token }
-            | Self::TokenRotated { token, .. }
-            | Self::TokenRevoked { token, .. }
-            | Self::TokenRehashed { token, .. } => Some(*token),
-            Self::Genesis { .. }
-            | Self::TenantCreated { .. }
-            | Self::TenantStanding { .. }
-            | Self::ApiDefined { .. }
-            | Self::CatalogueSet { .. }
-            | Self::RoutesSet { .. }
-            | Self::RoleCreated { .. }
-            | Self::RoleChanged { .. }
-            | Self::RoleDeleted { .. }
-            | Self::UserCreated { .. }
-            | Self::UserRolesSet { .. }
-            | Self::AppCreated { .. }
-            | Self::AppChanged { .. }
-            | Self::SubjectStanding { .. }
-            | Self::PolicySet { .. }
-            | Self::CutOff { .. }
-            | Self::Renamed { .. }
-            | Self::PepperRotated { .. }
-            | Self::PepperRetired { .. } => None,
-        }
-    }
-
-    /// The raw id of the thing it is about; `tenant` where it is the tenant itself.
-    #[must_use]
-    pub fn about(&self, tenant: TenantId) -> [u8; 16] {
-        match self {
-            Self::ApiDefined { api, .. }
-            | Self::CatalogueSet { api, .. }
-            | Self::RoutesSet { api, .. } => *api.bytes(),
-            Self::RoleCreated { role, .. }
-            | Self::RoleChanged { role, .. }
-            | Self::RoleDeleted { role } => *role.bytes(),
-            Self::UserCreated { user, .. } | Self::UserRolesSet { user, .. } => *user.bytes(),
-            Self::AppCreated { app, .. } | Self::AppChanged { app, .. } => *app.bytes(),
-            Self::SubjectStanding { subject, .. }
-            | Self::CutOff {
-                subject: Some(subject),
-                ..
-            } => *subject.bytes(),
-            Self::Renamed { about } => *about,
-            Self::TokenIssued { token, .. }
-            | Self::TokenChanged { token, .. }
-            | Self::TokenSuspended { token, .. }
-            | Self::TokenResumed { token }
-            | Self::TokenRotated { token, .. }
-            | Self::TokenRevoked { token, .. }
-            | Self::TokenRehashed { token, .. } => *token.bytes(),
-            Self::Genesis { .. }
-            | Self::TenantCreated { .. }
-            | Self::TenantStanding { .. }
-            | Self::PolicySet { .. }
-            | Self::PepperRotated { .. }
-            | Self::PepperRetired { .. }
-            | Self::CutOff { subject: None, .. } => *tenant.bytes(),
-        }
+    #[test]
+    fn routes_of_older_ledgers_are_read_and_written_as_they_were() {
+        let old = [&[0x82, 5, 0x83, 0x50][..], &[7; 16], &[0x80, 0x80]].concat();
+        let routes = |query_parameter| Event::RoutesSet {
+            api: ApiId::from_bytes([7; 16]),
+            hosts: Vec::new(),
+            routes: Vec::new(),
+            query_parameter,
+        };
+        assert_eq!(minicbor::decode::<Event>(&old).unwrap(), routes(None));
+        assert_eq!(minicbor::to_vec(routes(None)).unwrap(), old);
+        let new = routes(Some("key".to_owned()));
+        let bytes = minicbor::to_vec(&new).unwrap();
+        assert_eq!(
+            bytes,
+            [&[0x82, 5, 0x84, 0x50][..], &[7; 16], b"\x80\x80\x63key"].concat()
+        );
+        assert_eq!(minicbor::decode::<Event>(&bytes).unwrap(), new);
     }
 }

@@ -240,7 +240,8 @@ impl Verifier {
     }
 
     /// Until when a presented secret is good, if it was replaced.
-    fn replaced_until(&self, text: &str) -> Option<Time> {
+    #[must_use]
+    pub fn replaced_until(&self, text: &str) -> Option<Time> {
         let token = TokenText::parse(text).ok()?;
         let peppers = self.peppers.load();
         let own = peppers.get(&token.prefix().as_u64())?;
