@@ -64,11 +64,10 @@ impl Table {
             .unwrap_or(EMPTY)
     }
 
-    /// The first position that a hash leads to, whether or not it is the one looked for.
+    /// The position that a hash most likely leads to: nothing but the table is read.
     #[must_use]
-    pub fn first(&self, hash: u64) -> Option<u32> {
-        let entry = self.entries.get(home(hash, self.entries.len()))?;
-        (entry & POSITIONS_MAX).checked_sub(1)
+    pub fn likely(&self, hash: u64) -> Option<u32> {
+        find_in(&self.entries, hash, &|_| true)
     }
 
     /// Adds a position. `rehash` tells the hash of the thing at a position, for entries that move.

@@ -1,0 +1,83 @@
+//! The index at rest: the same slots in a snapshot.
+
+use jeton_core::{
+    directory::Inapplicable,
+    time::Time,
+    token::record::{State, Terms},
+};
+
+use super::{Extra, Index};
+use crate::record::{Slot, SlotWords};
+
+impl Index {
+    /// All slots in order, with the chain to the next token of the same owner.
+    pub fn words(&self) -> impl Iterator<Item = SlotWords> + '_ {
+        self.chunks
+            .iter()
+            .flat_map(|c| &c.slots)
+            .map(Slot::to_words)
+    }
+
+    /// All terms in the order of their numbers.
+    pub fn all_terms(&self) -> impl ExactSizeIterator<Item = &Terms> {
+        self.terms.iter().map(|kept| &*kept.terms)
+    }
+
+    /// What stands beside slots: position, generation, end of overlap, further events.
+    pub fn beside(&self) -> impl Iterator<Item = (u32, u32, Option<Time>, u64)> + '_ {
+        self.extras
+            .iter()
+            .map(|(p, e)| (*p, e.generation, e.overlap_until, e.sequence_more))
+    }
+
+    /// Takes a slot from a snapshot, in order.
+    ///
+    /// # Errors
+    /// [`Inapplicable`] beyond the most that an index holds.
+    pub fn restore(&mut self, words: &SlotWords) -> Result<(), Inapplicable> {
+        let slot = Slot::from_words(words);
+        let owner = slot.leads_to().is_none().then_some(slot.owner);
+        let revoked = matches!(slot.state(), State::Revoked { .. });
+        self.add(slot, owner)?;
+        if revoked {
+            self.live -= 1;
+        }
+        Ok(())
+    }
+
+    /// Takes terms from a snapshot, in order, before any slot.
+    ///
+    /// # Errors
+    /// [`Inapplicable`] if they stand there twice.
+    pub fn restore_terms(&mut self, terms: &Terms) -> Result<(), Inapplicable> {
+        let number = self.number_of(terms)?;
+        let last = self
+            .terms
+            .len()
+            .checked_sub(1)
+            .and_then(|l| u32::try_from(l).ok());
+        if last == Some(number) {
+            Ok(())
+        } else {
+            Err(Inapplicable("terms stand there twice"))
+        }
+    }
+
+    /// Takes what stands beside a slot from a snapshot.
+    pub fn restore_beside(
+        &mut self,
+        position: u32,
+        generation: u32,
+        overlap_until: Option<Time>,
+        more: u64,
+    ) {
+        self.extras.insert(
+            position,
+            Extra {
+                generation,
+                overlap_until,
+                sequence_more: more,
+            },
+        );
+    }
+}
