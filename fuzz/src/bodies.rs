@@ -10,7 +10,7 @@ use jeton::{
         cursor::{self, List},
         extract::read_json,
         openapi_import, strict,
-        tokens::{CutOffView, IssueView, RotateView},
+        tokens::{cut_off::CutOffView, issue::IssueView, rotate::RotateView},
     },
     node::keyring::{Kek, Keyring},
 };

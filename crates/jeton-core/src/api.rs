@@ -14,6 +14,8 @@ pub const ROUTES_MAX: usize = 4096;
 pub const HOSTS_MAX: usize = 16;
 /// The longest audience URI, in bytes.
 pub const AUDIENCE_BYTES_MAX: usize = 255;
+/// The longest name of a query parameter that carries credentials, in bytes.
+pub const QUERY_PARAMETER_BYTES_MAX: usize = 32;
 
 /// Which scopes a request needs, by its method and path.
 #[derive(Clone, PartialEq, Eq, Debug, Encode, Decode)]
@@ -63,6 +65,9 @@ pub struct Api {
     /// Its routes, first match wins.
     #[n(6)]
     pub routes: Vec<Route>,
+    /// The query parameter that may carry a credential at forward-auth; none: queries are not looked at.
+    #[n(7)]
+    pub query_parameter: Option<String>,
 }
 
 impl Api {
@@ -140,6 +145,15 @@ pub fn is_slug(text: &str) -> bool {
         && text.bytes().all(legal)
 }
 
+/// A query parameter that may carry a credential: `[A-Za-z][A-Za-z0-9_.-]{0,31}`, which no percent-encoding changes.
+#[must_use]
+pub fn is_query_parameter(text: &str) -> bool {
+    let legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-');
+    text.len() <= QUERY_PARAMETER_BYTES_MAX
+        && text.bytes().next().is_some_and(|b| b.is_ascii_alphabetic())
+        && text.bytes().all(legal)
+}
+
 /// An audience: an absolute URI without fragment (RFC 8707 §2), at most 255 bytes of printable ASCII.
 #[must_use]
 pub fn is_audience(text: &str) -> bool {
@@ -188,5 +202,45 @@ mod tests {
         ] {
             assert!(!is_audience(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn query_parameters_are_plain_names() {
+        let longest = "a".repeat(QUERY_PARAMETER_BYTES_MAX);
+        for good in ["a", "Z", "api_key", "access-token", "x.key2", &longest] {
+            assert!(is_query_parameter(good), "{good}");
+        }
+        let too_long = "a".repeat(QUERY_PARAMETER_BYTES_MAX + 1);
+        for bad in [
+            "", "1a", "_key", "-key", ".key", "a b", "a+b", "a&b", "a=b", "a%62", "a[]",
+            "cl\u{e9}", &too_long,
+        ] {
+            assert!(!is_query_parameter(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn without_a_query_parameter_an_api_keeps_its_bytes() {
+        // A map of seven: rows and snapshots from before there was an eighth.
+        let api = Api {
+            id: ApiId::from_bytes([1; 16]),
+            tenant: TenantId::from_bytes([2; 16]),
+            name: String::new(),
+            audience: String::new(),
+            catalogue: Catalogue::default(),
+            hosts: Vec::new(),
+            routes: Vec::new(),
+            query_parameter: None,
+        };
+        let bytes = minicbor::to_vec(&api).unwrap();
+        assert_eq!(bytes.first(), Some(&0xa7));
+        assert_eq!(minicbor::decode::<Api>(&bytes).unwrap(), api);
+        let with = Api {
+            query_parameter: Some("key".to_owned()),
+            ..api
+        };
+        let bytes = minicbor::to_vec(&with).unwrap();
+        assert_eq!(bytes.first(), Some(&0xa8));
+        assert_eq!(minicbor::decode::<Api>(&bytes).unwrap(), with);
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::{
     api::{
-        AUDIENCE_BYTES_MAX, HOSTS_MAX, JETON_API_NAME, ROUTES_MAX, Route, is_audience, is_slug, own,
+        AUDIENCE_BYTES_MAX, HOSTS_MAX, JETON_API_NAME, ROUTES_MAX, Route, is_audience,
+        is_query_parameter, is_slug, own,
     },
     authority::Authority,
     decision::Decision,
@@ -34,6 +35,17 @@ pub struct RouteOrder {
     pub path: crate::resource::Pattern,
     /// The scopes that it needs.
     pub scopes: Vec<String>,
+}
+
+/// All that forward-auth shall decide by.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RoutesOrder {
+    /// Hosts in lower case.
+    pub hosts: Vec<String>,
+    /// The table, first match wins.
+    pub routes: Vec<RouteOrder>,
+    /// The query parameter that may carry a credential.
+    pub query_parameter: Option<String>,
 }
 
 /// Defines an API with its first catalogue.
@@ -171,8 +183,7 @@ fn merged(before: &Catalogue, orders: &[ScopeOrder]) -> Result<Vec<Scope>, Blame
 pub fn set_routes(
     authority: &Authority,
     api: ApiId,
-    hosts: &[String],
-    routes: &[RouteOrder],
+    order: &RoutesOrder,
     directory: &Directory,
 ) -> Decision<()> {
     let decide = || {
@@ -180,25 +191,39 @@ pub fn set_routes(
         let found = directory
             .api(authority.tenant(), api)
             .ok_or(Refusal::NotFound)?;
-        if routes.len() > ROUTES_MAX {
+        if order.routes.len() > ROUTES_MAX {
             return Err(Blame::field(
                 Refusal::TooMany,
                 "routes",
                 "at most 4096 routes an API",
             ));
         }
-        let hosts = hosts_free(api, hosts, directory)?;
-        let numbered: Result<Vec<Route>, Blame> = routes
+        let hosts = hosts_free(api, &order.hosts, directory)?;
+        let query_parameter = order.query_parameter.clone();
+        if query_parameter
+            .as_deref()
+            .is_some_and(|name| !is_query_parameter(name))
+        {
+            let rule = "a letter, then at most 31 letters, digits, '_', '.' or '-'";
+            return Err(Blame::field(Refusal::FieldInvalid, "query_parameter", rule));
+        }
+        let numbered: Result<Vec<Route>, Blame> = order
+            .routes
             .iter()
             .enumerate()
             .map(|(at, r)| route(&found.catalogue, at, r))
             .collect();
         let routes = numbered?;
-        let events = if hosts == found.hosts && routes == found.routes {
-            Vec::new()
-        } else {
-            vec![Event::RoutesSet { api, hosts, routes }]
+        let same = hosts == found.hosts
+            && routes == found.routes
+            && query_parameter == found.query_parameter;
+        let set = Event::RoutesSet {
+            api,
+            hosts,
+            routes,
+            query_parameter,
         };
+        let events = if same { Vec::new() } else { vec![set] };
         Ok(((), events))
     };
     decide().into()

@@ -162,6 +162,9 @@ pub enum Event {
         /// The table, first match wins.
         #[n(2)]
         routes: Vec<Route>,
+        /// The query parameter that may carry a credential; none: queries are not looked at.
+        #[n(3)]
+        query_parameter: Option<String>,
     },
     /// A role was made.
     #[n(6)]
@@ -408,4 +411,29 @@ pub enum Event {
         #[n(1)]
         abandoned: u64,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn routes_of_older_ledgers_are_read_and_written_as_they_were() {
+        let old = [&[0x82, 5, 0x83, 0x50][..], &[7; 16], &[0x80, 0x80]].concat();
+        let routes = |query_parameter| Event::RoutesSet {
+            api: ApiId::from_bytes([7; 16]),
+            hosts: Vec::new(),
+            routes: Vec::new(),
+            query_parameter,
+        };
+        assert_eq!(minicbor::decode::<Event>(&old).unwrap(), routes(None));
+        assert_eq!(minicbor::to_vec(routes(None)).unwrap(), old);
+        let new = routes(Some("key".to_owned()));
+        let bytes = minicbor::to_vec(&new).unwrap();
+        assert_eq!(
+            bytes,
+            [&[0x82, 5, 0x84, 0x50][..], &[7; 16], b"\x80\x80\x63key"].concat()
+        );
+        assert_eq!(minicbor::decode::<Event>(&bytes).unwrap(), new);
+    }
 }

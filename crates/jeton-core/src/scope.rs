@@ -38,6 +38,19 @@ impl ScopeSet {
         set
     }
 
+    /// The scopes as two words, if the numbers of all are below 128.
+    #[must_use]
+    pub fn low(&self) -> Option<[u64; 2]> {
+        let [a, b, c, d] = self.0;
+        (c | d == 0).then_some([a, b])
+    }
+
+    /// The set of scopes whose numbers are the bits of two words.
+    #[must_use]
+    pub const fn from_low([a, b]: [u64; 2]) -> Self {
+        Self([a, b, 0, 0])
+    }
+
     /// Adds a scope.
     pub fn insert(&mut self, number: u8) {
         if let Some(word) = self.0.get_mut(usize::from(number / 64)) {

@@ -552,6 +552,12 @@ fn the_trail_is_the_tenants_own(engine: &impl Engine) {
     assert_eq!(reader.words(world.tenant, last).unwrap(), words);
     assert_eq!(reader.words(world.system, last).unwrap(), None);
     assert_eq!(reader.words(world.tenant, 1_000_000).unwrap(), None);
+    // Those of its first event are found without its index.
+    let founding = Some(br#"{"name":"Acme"}"#.to_vec());
+    assert_eq!(reader.first_words(world.tenant).unwrap(), founding);
+    assert_eq!(reader.first_words(world.system).unwrap(), None);
+    let nobody = TenantId::from_bytes([0xac; 16]);
+    assert_eq!(reader.first_words(nobody).unwrap(), None);
 }
 
 fn tokens_come_in_pages(engine: &impl Engine) {

@@ -93,6 +93,32 @@ fn batched(verifier: &Verifier, texts: &[String]) -> f64 {
     median((0..5).map(|_| round()).collect())
 }
 
+/// Nanoseconds for one read that waits for the one before, anywhere in so many bytes: what the machine's memory costs just
+/// now. A check makes about three such reads beyond what it computes.
+fn read_ns(bytes: usize) -> f64 {
+    const LINE: usize = 16;
+    const READS: usize = 2_000_000;
+    let mut order: Vec<usize> = (0..bytes / 64).collect();
+    let mut numbers = world::Numbers(7);
+    for at in (1..order.len()).rev() {
+        let other = usize::try_from(numbers.next() % at as u64).expect("below");
+        order.swap(at, other);
+    }
+    let mut chain = vec![0u32; order.len() * LINE];
+    for (from, to) in order.iter().zip(order.iter().cycle().skip(1)) {
+        chain[from * LINE] = u32::try_from(to * LINE).expect("fits");
+    }
+    let mut round = || {
+        let (mut at, start) = (0, Instant::now());
+        for _ in 0..READS {
+            at = chain[at] as usize;
+        }
+        black_box(at);
+        start.elapsed().as_nanos() as f64 / READS as f64
+    };
+    median((0..3).map(|_| round()).collect())
+}
+
 fn sample(tokens: u64, count: u64) -> Vec<String> {
     let mut numbers = world::Numbers(99);
     (0..count)
@@ -108,6 +134,13 @@ fn main() {
     } else {
         &[(1_000, "1k"), (1_000_000, "1m"), (10_000_000, "10m")]
     };
+    for (name, mib) in [
+        ("read_5mib_ns", 5),
+        ("read_64mib_ns", 64),
+        ("read_512mib_ns", 512),
+    ] {
+        out.insert(name.to_owned(), json!(read_ns(mib << 20).round()));
+    }
     for (tokens, name) in sizes {
         let verifier = world::verifier(*tokens, now());
         let texts = sample(*tokens, 1_000_000.min(*tokens));

@@ -19,12 +19,15 @@ use jeton_core::{
     time::Time,
     token::{
         digest::{Digest, Pepper},
-        record::{Terms, TokenRecord},
+        record::TokenRecord,
         text::{Class, TokenText},
     },
 };
 
-use crate::{index::Index, record::Slot};
+use crate::{
+    index::{Index, Kept},
+    record::Slot,
+};
 
 /// How many events are applied under one hold of the lock: a reader waits for so many at most.
 const APPLIED_AT_ONCE: usize = 32;
@@ -237,7 +240,8 @@ impl Verifier {
     }
 
     /// Until when a presented secret is good, if it was replaced.
-    fn replaced_until(&self, text: &str) -> Option<Time> {
+    #[must_use]
+    pub fn replaced_until(&self, text: &str) -> Option<Time> {
         let token = TokenText::parse(text).ok()?;
         let peppers = self.peppers.load();
         let own = peppers.get(&token.prefix().as_u64())?;
@@ -267,29 +271,17 @@ impl Verifier {
             .get(&token.prefix().as_u64())
             .ok_or(Refusal::TokenUnknown)?;
         let digest = own.current.1.digest(&token);
-        let index = self
-            .index
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let directory = self.directory.load();
-        let view = View {
-            index: &index,
-            directory: &directory,
-        };
-        if let Some(position) = index.find(&digest) {
-            return view.decide(position, question, now);
-        }
-        let Some((_, previous)) = &own.previous else {
-            return Err(Refusal::TokenUnknown.into());
-        };
-        let position = index
-            .find(&previous.digest(&token))
-            .ok_or(Refusal::TokenUnknown)?;
-        let passed = view.decide(position, question, now)?;
-        let replaced = passed.replaced_until.is_some();
-        Ok(Passed {
-            rehash: (!replaced).then_some((own.current.0, digest)),
-            ..passed
+        self.viewed(|view| view.check(&token, own, &digest, question, now))
+    }
+
+    /// Reads the index and the directory as they are together.
+    fn viewed<T>(&self, read: impl FnOnce(&View<'_>) -> T) -> T {
+        self.with_index(|index| {
+            let directory = self.directory.load();
+            read(&View {
+                index,
+                directory: &directory,
+            })
         })
     }
 
@@ -317,17 +309,10 @@ impl Verifier {
         question: &Question<'_>,
         now: Now,
     ) -> Result<Passed, Denied> {
-        let index = self
-            .index
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let directory = self.directory.load();
-        let view = View {
-            index: &index,
-            directory: &directory,
-        };
-        let position = index.find(digest).ok_or(Refusal::TokenUnknown)?;
-        view.decide(position, question, now)
+        self.viewed(|view| {
+            let position = view.index.find(digest).ok_or(Refusal::TokenUnknown)?;
+            view.decide(position, question, now)
+        })
     }
 
     /// Checks many requests, each as [`Verifier::check`] would: their cache misses come together.
@@ -337,54 +322,19 @@ impl Verifier {
         now: Now,
         mut answer: impl FnMut(usize, Result<Passed, Denied>),
     ) {
-        const AT_ONCE: usize = 16;
         let peppers = self.peppers.load();
         for (group, some) in asked.chunks(AT_ONCE).enumerate() {
-            let mut digests: [Option<Digest>; AT_ONCE] = [None; AT_ONCE];
-            for (slot, (text, _)) in digests.iter_mut().zip(some) {
-                let token = TokenText::parse(text).ok();
-                *slot = token.and_then(|token| {
-                    let own = peppers.get(&token.prefix().as_u64())?;
-                    own.previous.is_none().then(|| own.current.1.digest(&token))
+            self.viewed(|view| {
+                view.check_group(&peppers, some, now, |n, verdict| {
+                    answer(group * AT_ONCE + n, verdict);
                 });
-            }
-            let index = self
-                .index
-                .read()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let directory = self.directory.load();
-            let view = View {
-                index: &index,
-                directory: &directory,
-            };
-            let touched = digests
-                .iter()
-                .flatten()
-                .fold(0, |all, d| all ^ index.touch(d));
-            core::hint::black_box(touched);
-            let mut found = [None; AT_ONCE];
-            for (to, digest) in found.iter_mut().zip(&digests) {
-                *to = digest.as_ref().and_then(|d| index.find(d));
-            }
-            let touched = found
-                .iter()
-                .flatten()
-                .fold(0, |all, p| all ^ index.touch_slot(*p));
-            core::hint::black_box(touched);
-            for (n, (((text, question), digest), found)) in
-                some.iter().zip(&digests).zip(&found).enumerate()
-            {
-                let result = match (digest, found) {
-                    (Some(_), Some(position)) => view.decide(*position, question, now),
-                    (Some(_), None) => Err(Refusal::TokenUnknown.into()),
-                    // Malformed, foreign, or under two peppers: the single way knows what to say.
-                    (None, _) => self.check(text, question, now),
-                };
-                answer(group * AT_ONCE + n, result);
-            }
+            });
         }
     }
 }
+
+/// So many checks of a batch go side by side.
+const AT_ONCE: usize = 16;
 
 struct View<'a> {
     index: &'a Index,
@@ -392,6 +342,71 @@ struct View<'a> {
 }
 
 impl View<'_> {
+    fn check(
+        &self,
+        token: &TokenText<'_>,
+        own: &Peppers,
+        digest: &Digest,
+        question: &Question<'_>,
+        now: Now,
+    ) -> Result<Passed, Denied> {
+        if let Some(position) = self.index.find(digest) {
+            return self.decide(position, question, now);
+        }
+        let (_, previous) = own.previous.as_ref().ok_or(Refusal::TokenUnknown)?;
+        let position = self
+            .index
+            .find(&previous.digest(token))
+            .ok_or(Refusal::TokenUnknown)?;
+        let passed = self.decide(position, question, now)?;
+        let replaced = passed.replaced_until.is_some();
+        Ok(Passed {
+            rehash: (!replaced).then_some((own.current.0, *digest)),
+            ..passed
+        })
+    }
+
+    /// Each step of the way reads memory for all of a group before the next step needs it: while one digest is computed, the
+    /// table's entry for the one before is on its way.
+    fn check_group(
+        &self,
+        peppers: &HashMap<u64, Peppers>,
+        asked: &[(&str, Question<'_>)],
+        now: Now,
+        mut answer: impl FnMut(usize, Result<Passed, Denied>),
+    ) {
+        let unknown = Denied::from(Refusal::TokenUnknown);
+        let mut touched = 0;
+        let mut known = [const { None }; AT_ONCE];
+        for (slot, (text, _)) in known.iter_mut().zip(asked) {
+            *slot = Some(
+                TokenText::parse(text)
+                    .map_err(Denied::from)
+                    .and_then(|token| {
+                        let own = peppers.get(&token.prefix().as_u64()).ok_or(unknown)?;
+                        let digest = own.current.1.digest(&token);
+                        touched ^= self.index.touch(&digest);
+                        Ok((token, own, digest))
+                    }),
+            );
+        }
+        for (_, _, digest) in known.iter().flatten().flatten() {
+            touched ^= self.index.touch_found(digest);
+        }
+        for (_, _, digest) in known.iter().flatten().flatten() {
+            let found = self.index.find(digest);
+            touched ^= found.map_or(0, |p| self.index.touch_slot(p));
+        }
+        core::hint::black_box(touched);
+        for (n, (known, (_, question))) in known.iter().flatten().zip(asked).enumerate() {
+            let verdict = match known {
+                Ok((token, own, digest)) => self.check(token, own, digest, question, now),
+                Err(denied) => Err(*denied),
+            };
+            answer(n, verdict);
+        }
+    }
+
     fn decide(&self, position: u32, question: &Question<'_>, now: Now) -> Result<Passed, Denied> {
         let lost = Denied::from(Refusal::TokenUnknown);
         let presented = self.index.slot(position).ok_or(lost)?;
@@ -401,9 +416,9 @@ impl View<'_> {
         };
         let (owner, tenant) = self.index.owners().get(slot.owner).ok_or(lost)?;
         let tenant = self.directory.tenant_at(tenant).ok_or(lost)?;
-        let terms = self.index.terms(slot.terms).ok_or(lost)?;
+        let kept = self.index.terms(slot.terms).ok_or(lost)?;
         let facts = Facts {
-            token: held(slot, terms, replaced_until),
+            token: held(slot, kept, replaced_until),
             tenant,
             owner,
             directory: self.directory,
@@ -421,8 +436,8 @@ impl View<'_> {
                 lost
             }
         })?;
-        let limit = meter(slot, terms, now).map_err(|retry_us| Denied {
-            limit: terms.limit,
+        let limit = meter(slot, kept.brief.limit(), now).map_err(|retry_us| Denied {
+            limit: kept.brief.limit(),
             ..denied(Refused {
                 retry_us,
                 ..Refusal::LimitExceeded.into()
@@ -443,8 +458,8 @@ impl View<'_> {
 }
 
 /// Meters one use: the limit and what is left of it, or how long to wait.
-fn meter(slot: &Slot, terms: &Terms, now: Now) -> Result<Option<(Limit, u32)>, u64> {
-    let Some(limit) = terms.limit else {
+fn meter(slot: &Slot, limit: Option<Limit>, now: Now) -> Result<Option<(Limit, u32)>, u64> {
+    let Some(limit) = limit else {
         return Ok(None);
     };
     match slot.meter(limit, now.meter_us) {
@@ -453,17 +468,20 @@ fn meter(slot: &Slot, terms: &Terms, now: Now) -> Result<Option<(Limit, u32)>, u
     }
 }
 
-fn held<'a>(slot: &Slot, terms: &'a Terms, replaced_until: Option<Time>) -> Held<'a> {
+fn held<'a>(slot: &Slot, kept: &'a Kept, replaced_until: Option<Time>) -> Held<'a> {
+    // A token that was never used is idle since it was born. Plain terms know no idle expiry, and are not read.
+    let born = || {
+        let idle = !kept.brief.is_plain() && kept.terms.idle.is_some();
+        idle.then(|| slot.id().born())
+    };
     Held {
         class: slot.class(),
-        terms,
+        terms: &kept.terms,
+        brief: Some(&kept.brief),
         issued: slot.issued(),
         expires: slot.expires(),
         state: slot.state(),
-        // A token that was never used is idle since it was born.
-        last_used: slot
-            .last_used()
-            .or_else(|| terms.idle.map(|_| slot.id().born())),
+        last_used: slot.last_used().or_else(born),
         replaced_until,
     }
 }

@@ -4,14 +4,14 @@
 //! here was not issued, so a stranger costs a look and no I/O.
 
 pub mod rest;
+mod write;
 
 use std::{collections::HashMap, sync::Arc};
 
 use jeton_core::{
+    check::brief::Brief,
     directory::{Directory, Inapplicable},
-    event::{Event, Record},
     id::TokenId,
-    subject::SubjectId,
     time::Time,
     token::{
         digest::Digest,
@@ -19,11 +19,7 @@ use jeton_core::{
     },
 };
 
-use crate::{
-    owner::Owners,
-    record::{SEQUENCE_MAX, Slot, SlotWords},
-    table::{POSITIONS_MAX, Table},
-};
+use crate::{owner::Owners, record::Slot, table::Table};
 
 const CHUNK: usize = 1024;
 const NONE: u32 = u32::MAX;
@@ -43,6 +39,17 @@ struct Extra {
     sequence_more: u64,
 }
 
+/// Terms, with what most checks need of them in the same cache line.
+#[repr(align(64))]
+pub struct Kept {
+    /// What most checks need.
+    pub brief: Brief,
+    /// All of them.
+    pub terms: Arc<Terms>,
+}
+
+const _: () = assert!(size_of::<Kept>() == 64);
+
 /// The index.
 #[derive(Default)]
 pub struct Index {
@@ -50,7 +57,7 @@ pub struct Index {
     len: u32,
     by_digest: Table,
     by_id: Table,
-    terms: Vec<Arc<Terms>>,
+    terms: Vec<Kept>,
     terms_numbers: HashMap<Arc<Terms>, u32>,
     /// For each owner (by slot in the directory), its youngest token.
     heads: Vec<u32>,
@@ -130,7 +137,7 @@ impl Index {
 
     /// The terms at a number.
     #[must_use]
-    pub fn terms(&self, number: u32) -> Option<&Arc<Terms>> {
+    pub fn terms(&self, number: u32) -> Option<&Kept> {
         self.terms.get(wide(number))
     }
 
@@ -172,7 +179,16 @@ impl Index {
         let Some(slot) = self.slot(position) else {
             return 0;
         };
-        self.owners.touch(slot.owner) ^ slot.terms
+        let terms = self.terms(slot.terms);
+        self.owners.touch(slot.owner) ^ u32::from(terms.is_some_and(|k| k.brief.is_plain()))
+    }
+
+    /// Reads the slot that a digest most likely leads to, for the same reason.
+    #[must_use]
+    pub fn touch_found(&self, digest: &Digest) -> u32 {
+        let [hash, _] = digest.halves();
+        let slot = self.by_digest.likely(hash).and_then(|p| self.slot(p));
+        slot.map_or(0, |s| s.owner)
     }
 
     fn find_id(&self, id: TokenId) -> Option<u32> {
@@ -208,7 +224,7 @@ impl Index {
             tenant: owner.tenant,
             class: slot.class(),
             subject: owner.id,
-            terms: Arc::clone(self.terms(slot.terms)?),
+            terms: Arc::clone(&self.terms(slot.terms)?.terms),
             issued: slot.issued(),
             expires: slot.expires(),
             state: slot.state(),
@@ -275,285 +291,5 @@ impl Index {
             .sum();
         let next: usize = self.chunks.iter().map(|c| c.next.capacity() * 4).sum();
         slots + next + self.by_digest.bytes() + self.by_id.bytes() + self.heads.capacity() * 4
-    }
-}
-
-// Writing: one thread only, behind the lock.
-impl Index {
-    /// Applies an event that the ledger holds at `index`. `directory` has it applied already.
-    ///
-    /// # Errors
-    /// [`Inapplicable`]: the event does not fit what is here.
-    pub fn apply(
-        &mut self,
-        index: u64,
-        record: &Record,
-        directory: &Directory,
-    ) -> Result<(), Inapplicable> {
-        let Some(id) = record.event.token() else {
-            return self.apply_to_owners(&record.event, directory);
-        };
-        if let Event::TokenIssued {
-            class,
-            subject,
-            digest,
-            pepper,
-            terms,
-            expires,
-            ..
-        } = &record.event
-        {
-            if self.find_id(id).is_some() {
-                return Err(Inapplicable("a token is issued twice"));
-            }
-            let owner = directory
-                .subject_slot(*subject)
-                .ok_or(Inapplicable("a token without owner"))?;
-            let mut slot = Slot::new(id, index, *class, *pepper);
-            slot.set_digest(digest.halves(), *pepper);
-            slot.set_expires(*expires);
-            slot.owner = owner;
-            slot.terms = self.number_of(terms)?;
-            slot.count_event();
-            return self.add(slot, Some(owner));
-        }
-        let position = self.find_id(id).ok_or(Inapplicable("no such token"))?;
-        let mut token = self
-            .record_at(position, directory)
-            .ok_or(Inapplicable("a token without terms"))?;
-        token.apply(record.at, &record.event)?;
-        self.store(position, &token, &record.event)
-    }
-
-    /// Events about subjects: the owners follow the directory.
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "few events concern this; core lists them all"
-    )]
-    fn apply_to_owners(
-        &mut self,
-        event: &Event,
-        directory: &Directory,
-    ) -> Result<(), Inapplicable> {
-        let subject = match event {
-            Event::UserCreated { user, .. } | Event::UserRolesSet { user, .. } => {
-                SubjectId::User(*user)
-            }
-            Event::AppCreated { app, .. } | Event::AppChanged { app, .. } => SubjectId::App(*app),
-            Event::SubjectStanding { subject, .. }
-            | Event::CutOff {
-                subject: Some(subject),
-                ..
-            } => *subject,
-            _ => return Ok(()),
-        };
-        // A batch may bring several new subjects: those before this one come first.
-        self.owners.catch_up(directory)?;
-        let slot = directory
-            .subject_slot(subject)
-            .ok_or(Inapplicable("no such subject"))?;
-        self.owners.refresh(slot, directory)
-    }
-
-    #[expect(
-        clippy::wildcard_enum_match_arm,
-        reason = "few events concern this; core lists them all"
-    )]
-    fn store(
-        &mut self,
-        position: u32,
-        token: &TokenRecord,
-        event: &Event,
-    ) -> Result<(), Inapplicable> {
-        let terms = match event {
-            Event::TokenChanged { .. } => Some(self.number_of(&token.terms)?),
-            _ => None,
-        };
-        let lost = Inapplicable("no such token");
-        let slot = self.slot_mut(position).ok_or(lost)?;
-        slot.set_expires(token.expires);
-        if slot.state() != token.state {
-            slot.set_state(token.state);
-        }
-        if let Some(terms) = terms {
-            slot.terms = terms;
-        }
-        let saturated = slot.sequence() == SEQUENCE_MAX;
-        slot.count_event();
-        let (old, old_pepper) = (slot.digest, slot.pepper());
-        match event {
-            Event::TokenRotated {
-                generation,
-                digest,
-                pepper,
-                overlap_until,
-                ..
-            } => {
-                slot.set_digest(digest.halves(), *pepper);
-                self.link(position);
-                let extra = self.extras.entry(position).or_default();
-                extra.generation = *generation;
-                extra.overlap_until = Some(*overlap_until);
-                let alias = Slot::alias(token.id, old, position, *overlap_until, old_pepper);
-                self.add(alias, None)?;
-            }
-            Event::TokenRehashed { digest, pepper, .. } => {
-                slot.set_digest(digest.halves(), *pepper);
-                self.link(position);
-            }
-            Event::TokenRevoked { .. } => self.live -= 1,
-            Event::TokenResumed { .. } => drop(token.last_used.map(|at| slot.recall_use(at))),
-            _ => {}
-        }
-        if saturated {
-            self.extras.entry(position).or_default().sequence_more += 1;
-        }
-        Ok(())
-    }
-
-    /// Makes a slot findable by its digest.
-    fn link(&mut self, position: u32) {
-        let Some([hash, _]) = self.slot(position).map(|s| s.digest) else {
-            return;
-        };
-        let chunks = &self.chunks;
-        self.by_digest.insert(hash, position, |p| {
-            let slot = chunks
-                .get(wide(p) / CHUNK)
-                .and_then(|c| c.slots.get(wide(p) % CHUNK));
-            slot.map_or(0, |s| s.digest[0])
-        });
-    }
-
-    fn add(&mut self, slot: Slot, owner: Option<u32>) -> Result<(), Inapplicable> {
-        let position = self.len;
-        if position >= POSITIONS_MAX - 1 {
-            return Err(Inapplicable("more than 2^27 tokens on one node"));
-        }
-        let id = slot.id();
-        if wide(position).is_multiple_of(CHUNK) {
-            self.chunks.push(Chunk {
-                slots: Vec::with_capacity(CHUNK),
-                next: Vec::with_capacity(CHUNK),
-            });
-        }
-        let next = owner.map_or(NONE, |o| self.enchain(o, position));
-        if let Some(chunk) = self.chunks.last_mut() {
-            chunk.slots.push(slot);
-            chunk.next.push(next);
-        }
-        self.len += 1;
-        self.link(position);
-        if owner.is_some() {
-            self.live += 1;
-            let chunks = &self.chunks;
-            self.by_id.insert(id_hash(id), position, |p| {
-                let slot = chunks
-                    .get(wide(p) / CHUNK)
-                    .and_then(|c| c.slots.get(wide(p) % CHUNK));
-                slot.map_or(0, |s| id_hash(s.id()))
-            });
-        }
-        Ok(())
-    }
-
-    fn enchain(&mut self, owner: u32, position: u32) -> u32 {
-        let at = wide(owner);
-        if self.heads.len() <= at {
-            self.heads.resize(at + 1, NONE);
-        }
-        self.heads
-            .get_mut(at)
-            .map_or(NONE, |head| core::mem::replace(head, position))
-    }
-
-    fn number_of(&mut self, terms: &Terms) -> Result<u32, Inapplicable> {
-        if let Some(number) = self.terms_numbers.get(terms) {
-            return Ok(*number);
-        }
-        let number = u32::try_from(self.terms.len())
-            .map_err(|_| Inapplicable("more than 2^32 different terms"))?;
-        let terms = Arc::new(terms.clone());
-        self.terms.push(Arc::clone(&terms));
-        self.terms_numbers.insert(terms, number);
-        Ok(number)
-    }
-}
-
-// Snapshots: the same slots, at rest.
-impl Index {
-    /// All slots in order, with the chain to the next token of the same owner.
-    pub fn words(&self) -> impl Iterator<Item = SlotWords> + '_ {
-        self.chunks
-            .iter()
-            .flat_map(|c| &c.slots)
-            .map(Slot::to_words)
-    }
-
-    /// All terms in the order of their numbers.
-    #[must_use]
-    pub fn all_terms(&self) -> &[Arc<Terms>] {
-        &self.terms
-    }
-
-    /// What stands beside slots: position, generation, end of overlap, further events.
-    pub fn beside(&self) -> impl Iterator<Item = (u32, u32, Option<Time>, u64)> + '_ {
-        self.extras
-            .iter()
-            .map(|(p, e)| (*p, e.generation, e.overlap_until, e.sequence_more))
-    }
-
-    /// Takes a slot from a snapshot, in order.
-    ///
-    /// # Errors
-    /// [`Inapplicable`] beyond the most that an index holds.
-    pub fn restore(&mut self, words: &SlotWords) -> Result<(), Inapplicable> {
-        let slot = Slot::from_words(words);
-        let owner = slot.leads_to().is_none().then_some(slot.owner);
-        let revoked = matches!(
-            slot.state(),
-            jeton_core::token::record::State::Revoked { .. }
-        );
-        self.add(slot, owner)?;
-        if revoked {
-            self.live -= 1;
-        }
-        Ok(())
-    }
-
-    /// Takes terms from a snapshot, in order, before any slot.
-    ///
-    /// # Errors
-    /// [`Inapplicable`] if they stand there twice.
-    pub fn restore_terms(&mut self, terms: &Terms) -> Result<(), Inapplicable> {
-        let number = self.number_of(terms)?;
-        let last = self
-            .terms
-            .len()
-            .checked_sub(1)
-            .and_then(|l| u32::try_from(l).ok());
-        if last == Some(number) {
-            Ok(())
-        } else {
-            Err(Inapplicable("terms stand there twice"))
-        }
-    }
-
-    /// Takes what stands beside a slot from a snapshot.
-    pub fn restore_beside(
-        &mut self,
-        position: u32,
-        generation: u32,
-        overlap_until: Option<Time>,
-        more: u64,
-    ) {
-        self.extras.insert(
-            position,
-            Extra {
-                generation,
-                overlap_until,
-                sequence_more: more,
-            },
-        );
     }
 }

@@ -5,18 +5,55 @@ use std::collections::HashMap;
 use jeton_core::{
     check::judge::{Owner, OwnerRights},
     directory::{Directory, Inapplicable},
+    id::Id,
     permit::Permit,
     subject::{Standing, Subject, SubjectId},
 };
 
-/// One owner.
+/// One owner in 32 bytes: never across two cache lines.
 #[derive(Clone, Copy)]
+#[repr(C, align(32))]
 struct Compact {
-    id: SubjectId,
-    standing: Standing,
+    id: [u8; 16],
     tenant: u32,
     rights: u32,
-    cut_off: u64,
+    /// 61 bits of cut-off, 2 of standing, 1 that tells an application from a user.
+    word: u64,
+}
+
+const _: () = assert!(size_of::<Compact>() == 32);
+const STANDING_BITS: u32 = 2;
+const KIND_BITS: u32 = 1;
+
+impl Compact {
+    fn word(subject: &Subject) -> u64 {
+        let standing = match subject.standing {
+            Standing::Active => 0,
+            Standing::Suspended => 1,
+            Standing::Deleted => 2,
+        };
+        let kind = u64::from(matches!(subject.id, SubjectId::App(_)));
+        subject.cut_off << (STANDING_BITS + KIND_BITS) | standing << KIND_BITS | kind
+    }
+
+    fn id(&self) -> SubjectId {
+        match self.word & 1 {
+            0 => SubjectId::User(Id::from_bytes(self.id)),
+            _ => SubjectId::App(Id::from_bytes(self.id)),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self.word >> KIND_BITS & 3 {
+            0 => Standing::Active,
+            1 => Standing::Suspended,
+            _ => Standing::Deleted,
+        }
+    }
+
+    fn cut_off(&self) -> u64 {
+        self.word >> (STANDING_BITS + KIND_BITS)
+    }
 }
 
 /// Where rights come from; few owners differ in this.
@@ -67,11 +104,10 @@ impl Owners {
             .ok_or(Inapplicable("no such subject"))?;
         let tenant = directory.tenant_slot(subject.tenant);
         let fresh = Compact {
-            id: subject.id,
-            standing: subject.standing,
+            id: *subject.id.bytes(),
             tenant: tenant.ok_or(Inapplicable("a subject without tenant"))?,
             rights: self.number_of(subject)?,
-            cut_off: subject.cut_off,
+            word: Compact::word(subject),
         };
         let at = usize::try_from(slot).unwrap_or(usize::MAX);
         let next = self.compact.len();
@@ -117,21 +153,12 @@ impl Owners {
             Kept::Roles(slots) => OwnerRights::Roles(slots),
             Kept::Own(permit) => OwnerRights::Own(permit),
         };
-        let Compact {
-            id,
-            standing,
-            cut_off,
-            tenant,
-            ..
-        } = *compact;
-        Some((
-            Owner {
-                id,
-                standing,
-                cut_off,
-                rights,
-            },
-            tenant,
-        ))
+        let owner = Owner {
+            id: compact.id(),
+            standing: compact.standing(),
+            cut_off: compact.cut_off(),
+            rights,
+        };
+        Some((owner, compact.tenant))
     }
 }

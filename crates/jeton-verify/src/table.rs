@@ -64,6 +64,12 @@ impl Table {
             .unwrap_or(EMPTY)
     }
 
+    /// The position that a hash most likely leads to: nothing but the table is read.
+    #[must_use]
+    pub fn likely(&self, hash: u64) -> Option<u32> {
+        find_in(&self.entries, hash, &|_| true)
+    }
+
     /// Adds a position. `rehash` tells the hash of the thing at a position, for entries that move.
     pub fn insert(&mut self, hash: u64, position: u32, rehash: impl Fn(u32) -> u64) {
         if self.old.is_empty() && (self.used + 1) * 5 >= self.entries.len() * 4 {

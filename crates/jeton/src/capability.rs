@@ -23,7 +23,7 @@ const SLEW: i64 = 100;
 /// The node's clock: wall time at start plus the boot clock, slewed towards wall time.
 pub struct Clock {
     start: Instant,
-    boot_start_ms: u64,
+    boot_start_us: u64,
     wall_start_ms: u64,
     /// What is added to wall time at start plus boot time, in milliseconds.
     offset_ms: AtomicI64,
@@ -36,7 +36,7 @@ impl Clock {
     pub fn start() -> Self {
         Self {
             start: Instant::now(),
-            boot_start_ms: boot_ms(),
+            boot_start_us: boot_us(),
             wall_start_ms: wall_ms(),
             offset_ms: AtomicI64::new(0),
             last_slew_ms: AtomicU64::new(0),
@@ -53,15 +53,22 @@ impl Clock {
     }
 
     fn steady_ms(&self) -> u64 {
-        self.wall_start_ms + boot_ms().saturating_sub(self.boot_start_ms)
+        self.wall_start_ms + self.since_start_us() / 1000
     }
 
-    /// The instant of a check.
+    fn since_start_us(&self) -> u64 {
+        boot_us().saturating_sub(self.boot_start_us)
+    }
+
+    /// The instant of a check, from one reading of the boot clock.
     #[must_use]
     pub fn now(&self) -> Now {
+        let meter_us = self.since_start_us();
+        let told = (self.wall_start_ms + meter_us / 1000)
+            .saturating_add_signed(self.offset_ms.load(Relaxed));
         Now {
-            time: self.time(),
-            meter_us: u64::try_from(self.start.elapsed().as_micros()).unwrap_or(0),
+            time: Time::from_millis(told),
+            meter_us,
         }
     }
 
@@ -98,14 +105,14 @@ fn wall_ms() -> u64 {
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Milliseconds since the machine started, suspension included.
-fn boot_ms() -> u64 {
+/// Microseconds since the machine started, suspension included.
+fn boot_us() -> u64 {
     let ts = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
     let (s, ns) = (
         u64::try_from(ts.tv_sec).unwrap_or(0),
         u64::try_from(ts.tv_nsec).unwrap_or(0),
     );
-    s * 1000 + ns / 1_000_000
+    s * 1_000_000 + ns / 1000
 }
 
 /// An instant for measuring, on the monotonic clock.

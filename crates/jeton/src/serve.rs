@@ -129,13 +129,17 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
     })
 }
 
+/// Whether somebody has redeemed a setup secret.
+fn operated(node: &Node) -> bool {
+    let directory = node.verifier.directory();
+    let system = directory.system();
+    system.is_none_or(|s| directory.subjects_after(s, None).next().is_some())
+}
+
 /// Offers a setup secret while the deployment has no operator.
 fn offer_setup(doors: &Doors, config: &Config) -> anyhow::Result<Option<(Secret, PathBuf)>> {
-    let directory = doors.node.verifier.directory();
-    let system = directory.system();
-    let operated = system.is_none_or(|s| directory.subjects_after(s, None).next().is_some());
     let file = config.data_dir.join("setup-secret");
-    if operated {
+    if operated(&doors.node) {
         drop(std::fs::remove_file(&file));
         return Ok(None);
     }
@@ -178,7 +182,7 @@ async fn listeners(
     Ok((listeners, ca_pem, Some(reload)))
 }
 
-/// Once a second: the clock is slewed, and the disk's room watched.
+/// Once a second: the clock is slewed, the disk's room watched, and a setup secret offered anew.
 async fn housekeeping(doors: Arc<Doors>, ballast_bytes: u64, mut stop: watch::Receiver<bool>) {
     let mut tick = tokio::time::interval(Duration::from_secs(1));
     let ballast = disk::Ballast::at(doors.node.dir.join("ballast"), ballast_bytes);
@@ -197,9 +201,11 @@ async fn housekeeping(doors: Arc<Doors>, ballast_bytes: u64, mut stop: watch::Re
             .as_ref()
             .is_none_or(tokio::task::JoinHandle::is_finished)
         {
-            let (node, ballast) = (Arc::clone(&doors.node), Arc::clone(&ballast));
-            let watch = move || watch_room(&node, &ballast);
-            watching = Some(tokio::task::spawn_blocking(watch));
+            let (doors, ballast) = (Arc::clone(&doors), Arc::clone(&ballast));
+            watching = Some(tokio::task::spawn_blocking(move || {
+                watch_room(&doors.node, &ballast);
+                keep_setup(&doors);
+            }));
         }
     }
     // When the directory is given up, nobody may work on it any more.
@@ -207,6 +213,26 @@ async fn housekeeping(doors: Arc<Doors>, ballast_bytes: u64, mut stop: watch::Re
         && let Err(error) = watching.await
     {
         tracing::error!(%error, "watching the disk ended badly");
+    }
+}
+
+/// Offers another setup secret when the hour of one has passed; the log has its place and nothing else.
+fn keep_setup(doors: &Doors) {
+    if !doors.setup.waits() {
+        return;
+    }
+    // Somebody was the operator before the last one was written: it would be refused, but need not lie there.
+    if operated(&doors.node) {
+        doors.setup.spend();
+        return;
+    }
+    match doors.setup.renew(doors.node.clock.time()) {
+        Ok(None) => {}
+        Ok(Some(file)) => {
+            let file = file.display();
+            tracing::info!(%file, "nobody redeemed the setup secret within its hour: there is another one");
+        }
+        Err(error) => tracing::error!(%error, "a setup secret cannot be offered anew"),
     }
 }
 

@@ -115,7 +115,8 @@ async fn set_up(server: &Server, heap: &mut Heap) -> (String, String, String) {
         .is(201);
     let api = ask(client, &admin, "GET", "/v1/apis", None).await.is(200);
     let api = api.text("/items/0/id");
-    let routes = json!({"hosts": ["docs.test"], "routes": [{"path": "/**", "scopes": ["read"]}]});
+    let routes = json!({"hosts": ["docs.test"], "query_parameter": "api_key",
+        "routes": [{"path": "/**", "scopes": ["read"]}]});
     ask(
         client,
         &admin,
@@ -268,6 +269,16 @@ async fn uses(server: &Server, heap: &mut Heap, admin: &str, id: &str, secret: &
         ("x-forwarded-uri", "/a/b?c=d"),
     ];
     heap.keep(&send(&proxy, "GET", "/check", &headers, None).await.is(204));
+    // In the query, and in the query and the header, over either protocol.
+    let uri = format!("/a/b?c=d&api_key={secret}");
+    let mut in_query = headers;
+    in_query[3].1 = &uri;
+    for (lines, status) in [(&in_query[1..], 204), (&in_query[..], 400)] {
+        let said = send(&proxy, "GET", "/check", lines, None).await;
+        heap.keep(&said.is(status));
+        let said = http2(&server.socket, "GET", "/check", lines, "").await;
+        heap.keep(&said.is(status));
+    }
     heap.keep(
         &http2(&server.socket, "GET", "/v1/whoami", &headers[..1], "")
             .await
@@ -558,6 +569,8 @@ fn paths(secret: &str) -> Vec<String> {
         format!("/v1/users?cursor={secret}&{secret}={secret}"),
         format!("/healthz?access_token={secret}"),
         format!("/check?access_token={secret}"),
+        format!("/check?api_key={secret}"),
+        format!("/v1/whoami?api_key={secret}"),
         format!("/v1/check?token={secret}"),
     ]
 }

@@ -586,7 +586,6 @@ struct AtRest {
 }
 
 fn at_rest(directory: &Directory, index: &Index) -> AtRest {
-    let cbor = |terms: &Arc<Terms>| minicbor::to_vec(&**terms).unwrap();
     let words = index.words().map(|words| {
         let mut bytes = words.to_bytes();
         bytes[44..48].fill(0);
@@ -596,7 +595,10 @@ fn at_rest(directory: &Directory, index: &Index) -> AtRest {
     beside.sort_unstable();
     AtRest {
         image: minicbor::to_vec(directory.image()).unwrap(),
-        terms: index.all_terms().iter().map(cbor).collect(),
+        terms: index
+            .all_terms()
+            .map(|terms| minicbor::to_vec(terms).unwrap())
+            .collect(),
         slots: words.collect(),
         beside,
     }

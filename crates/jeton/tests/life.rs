@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::time::Duration;
+
 use common::Authority;
 use jeton::{
     capability,
@@ -10,6 +12,7 @@ use jeton::{
         start::Node,
         writer::{Purpose, Ruling},
     },
+    serve,
 };
 use jeton_core::{
     decision::Decision,
@@ -21,6 +24,7 @@ use jeton_core::{
         text::{self, TokenText},
     },
 };
+use jeton_store::sqlite::Durability;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -277,4 +281,85 @@ async fn what_nobody_used_is_suspended_by_an_event_and_resumed_it_is_fresh() {
     let step = Walk::default().step(&node.verifier, later);
     assert!(step.found.contains(&old), "{:?}", step.found);
     a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_is_shown_by_the_name_that_it_was_founded_with() {
+    let a = Authority::start().await;
+    let order = json!({"prefix": "named", "name": "Named & Söhne"});
+    let said = a
+        .call(&a.operator, "POST", "/v1/tenants", Some(&order))
+        .await
+        .is(201);
+    let (id, admin) = (said.text("/tenant"), said.text("/secret"));
+    // What happens later does not rename it, nor does the name become that of its first application.
+    let order = json!({"name": "somebody"});
+    a.call(&admin, "POST", "/v1/users", Some(&order))
+        .await
+        .is(201);
+    let app = a.call(&admin, "GET", "/v1/apps", None).await.is(200);
+    assert_eq!(app.body["items"][0].get("name"), None);
+    let a = a.restart().await;
+    let path = format!("/v1/tenants/{id}");
+    let shown = a.call(&a.operator, "GET", &path, None).await.is(200);
+    assert_eq!(shown.body["name"], "Named & Söhne");
+    let listed = a
+        .call(&a.operator, "GET", "/v1/tenants", None)
+        .await
+        .is(200);
+    let names: Vec<_> = listed.body["items"]
+        .as_array()
+        .map(|items| items.iter().map(|t| t.get("name").cloned()).collect())
+        .unwrap_or_default();
+    assert_eq!(names, [None, None, Some(json!("Named & Söhne"))]);
+    let order = json!({"state": "suspended"});
+    let path = format!("{path}/state");
+    let said = a
+        .call(&a.operator, "PUT", &path, Some(&order))
+        .await
+        .is(200);
+    assert_eq!(said.body["name"], "Named & Söhne");
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setup_secret_is_offered_anew_after_its_hour() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let config = common::config(dir.path());
+    let running = serve::start(&config, Durability::Full)
+        .await
+        .expect("a start");
+    let client = common::client(&running);
+    let (_, file) = running.setup.as_ref().expect("a setup secret");
+    let redeem = async |text: &str| {
+        let body = json!({"secret": text});
+        common::send(&client, "POST", "/v1/setup", &[], Some(&body)).await
+    };
+    // As if it had been offered an hour ago.
+    let doors = &running.doors;
+    let now = doors.node.clock.time().millis();
+    let ago = Time::from_millis(now - 3_600_000);
+    let late = doors.setup.offer(file.clone(), ago).expect("an offer");
+    redeem(late.expose_secret())
+        .await
+        .refused(401, "setup_spent");
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let fresh = async {
+        loop {
+            tick.tick().await;
+            let text = std::fs::read_to_string(file).expect("the file");
+            if text.trim() != late.expose_secret() {
+                return text.trim().to_owned();
+            }
+        }
+    };
+    let fresh = tokio::time::timeout(Duration::from_secs(20), fresh).await;
+    let fresh = fresh.expect("another secret");
+    redeem(late.expose_secret())
+        .await
+        .refused(401, "setup_spent");
+    redeem(&fresh).await.is(201);
+    assert!(!file.exists() && !doors.setup.waits());
+    redeem(&fresh).await.refused(401, "setup_spent");
+    running.stop().await;
 }

@@ -31,7 +31,7 @@ use tokio::{
 
 const RECIPE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/nginx/jeton.conf");
 const HOST: &str = "api.example.com";
-const IDENTITY: [&str; 9] = [
+const IDENTITY: [&str; 10] = [
     "jeton-subject",
     "jeton-subject-kind",
     "jeton-token",
@@ -40,6 +40,7 @@ const IDENTITY: [&str; 9] = [
     "jeton-scopes",
     "jeton-expires",
     "jeton-ledger-size",
+    "jeton-credential-source",
     "jeton-request-id",
 ];
 
@@ -241,14 +242,23 @@ fn program() -> Option<PathBuf> {
     found
 }
 
+/// The recipe with its lines for an API that takes credentials in the query.
+fn with_query(recipe: &str) -> String {
+    let plain = "proxy_pass http://application;";
+    for line in [plain, "#QUERY proxy_pass http://application$jeton_target;"] {
+        assert!(recipe.contains(line), "the recipe no longer has {line}");
+    }
+    recipe.replace(plain, "").replace("#QUERY ", "")
+}
+
 /// Starts nginx with the recipe. The command returns when the port listens.
-fn start_nginx(program: PathBuf, dir: &Path, application: u16) -> Nginx {
+fn start_nginx(program: PathBuf, dir: &Path, application: u16, edit: fn(&str) -> String) -> Nginx {
     for _ in 0..10 {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = free.local_addr().unwrap().port();
         drop(free);
         let path = |p: &str| dir.join(p).display().to_string();
-        let mut recipe = std::fs::read_to_string(RECIPE).unwrap();
+        let mut recipe = edit(&std::fs::read_to_string(RECIPE).unwrap());
         for (from, to) in [
             ("/run/jeton/jeton.sock", path("tap.sock")),
             ("127.0.0.1:9000", format!("127.0.0.1:{application}")),
@@ -261,6 +271,7 @@ fn start_nginx(program: PathBuf, dir: &Path, application: u16) -> Nginx {
                 "/etc/nginx/tls/api.example.com.key",
                 path("data/tls/server.key"),
             ),
+            ("/var/log/nginx/api.example.com.log", path("access.log")),
         ] {
             assert!(recipe.contains(from), "the recipe no longer has {from}");
             recipe = recipe.replace(from, &to);
@@ -332,6 +343,11 @@ struct World {
 
 impl World {
     async fn start(program: PathBuf) -> Self {
+        Self::edited(program, str::to_owned, Value::Null).await
+    }
+
+    /// With an edited recipe, for an API with this query parameter.
+    async fn edited(program: PathBuf, edit: fn(&str) -> String, parameter: Value) -> Self {
         let a = Authority::start().await;
         a.running.stop().await;
         // Its certificate must name the host too.
@@ -352,7 +368,7 @@ impl World {
             {"path": "/admin", "scopes": ["admin"]},
             {"path": "/admin/**", "scopes": ["admin"]},
             {"method": "GET", "path": "/**", "scopes": ["read"]},
-        ]});
+        ], "query_parameter": parameter});
         a.order("PUT", &format!("/v1/apis/{api}/routes"), routes)
             .await
             .is(200);
@@ -366,7 +382,7 @@ impl World {
             Arc::clone(&asked),
         );
         let port = application(Arc::clone(&reached)).await;
-        let nginx = start_nginx(program, dir, port);
+        let nginx = start_nginx(program, dir, port, edit);
         let ca = a.running.ca_pem.clone().unwrap();
         Self {
             a,
@@ -469,6 +485,7 @@ async fn the_application_sees_who_it_is_and_nothing_that_a_client_made_up() {
         assert_eq!(seen.one("jeton-scopes"), "read");
         assert!(seen.one("jeton-expires").ends_with('Z'));
         assert!(seen.one("jeton-ledger-size").parse::<u64>().unwrap() > 0);
+        assert_eq!(seen.one("jeton-credential-source"), "header");
         assert!(seen.one("jeton-request-id").starts_with("req_"));
         assert_eq!(seen.one("host"), HOST);
         assert_eq!(seen.one("x-forwarded-for"), "127.0.0.1");
@@ -488,6 +505,7 @@ async fn the_application_sees_who_it_is_and_nothing_that_a_client_made_up() {
             answer.head.one("jeton-request-id"),
             seen.one("jeton-request-id")
         );
+        assert!(answer.head.all("sunset").is_empty());
     }
     // The API key's header works as well, and ends at nginx as well.
     let key = format!("X-API-Key: {secret}");
@@ -497,6 +515,11 @@ async fn the_application_sees_who_it_is_and_nothing_that_a_client_made_up() {
     let policy = json!({"lifetime_default_s": 3600, "lifetime_max_s": 3600, "permanent": true, "overlap_max_s": 0});
     w.a.order("PUT", "/v1/policies/key", policy).await.is(200);
     let grants = json!([{"api": "documents", "scopes": ["read"]}]);
+    // A near end is told to the client.
+    let (_, brief) = w.token(&["read"]).await;
+    let bearer = format!("Authorization: Bearer {brief}");
+    let answer = w.get("/documents/7", &[&bearer]).await;
+    assert!(answer.head.one("sunset").ends_with(" GMT"));
     let order = json!({"class": "key", "subject": w.user, "grants": grants, "permanent": true});
     let (_, forever) = w.a.issue(order).await;
     let bearer = format!("Authorization: Bearer {forever}");
@@ -769,4 +792,65 @@ async fn without_jeton_nobody_passes() {
     ask(&bearer).await.refused(503, "unavailable");
     assert_eq!(reached.lock().unwrap().len(), 2);
     drop(nginx);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_credential_in_the_query_ends_at_nginx() {
+    let Some(program) = program() else { return };
+    let w = World::edited(program, with_query, "api_key".into()).await;
+    let (id, secret) = w.token(&["read"]).await;
+    for (target, passed) in [
+        ("/documents/7?api_key=*", "/documents/7"),
+        ("/documents/7?api_key=*&a=b", "/documents/7?a=b"),
+        ("/documents/7?a=b&api_key=*", "/documents/7?a=b"),
+        ("/documents/7?a=b&api_key=*&c=d", "/documents/7?a=b&c=d"),
+        (
+            "/documents/7?a=?&api_key=*&c=?&&%zz",
+            "/documents/7?a=?&c=?&&%zz",
+        ),
+        (
+            "/documents/7?my_api_key=x&api_key=*",
+            "/documents/7?my_api_key=x",
+        ),
+        ("/documents/7?&api_key=*", "/documents/7?"),
+        (
+            "/caf%C3%A9/a%20b?api_key=*&x=%C3%A9+%26",
+            "/caf%C3%A9/a%20b?x=%C3%A9+%26",
+        ),
+    ] {
+        let answer = w.get(&target.replace('*', &secret), &[]).await;
+        let seen = answer.seen();
+        assert_eq!(seen.first, format!("GET {passed} HTTP/1.1"));
+        assert_eq!(seen.one("jeton-token"), id);
+        assert_eq!(seen.one("jeton-credential-source"), "query");
+    }
+    let bearer = format!("Authorization: Bearer {secret}");
+    for target in ["/documents/7", "/documents/7?a=b&my_api_key=%zz&api_keys"] {
+        let seen = w.get(target, &[&bearer]).await.seen();
+        assert_eq!(seen.first, format!("GET {target} HTTP/1.1"));
+        assert_eq!(seen.one("jeton-credential-source"), "header");
+    }
+    let reached = w.reached();
+    let one = format!("/documents/7?api_key={secret}");
+    w.get(&one, &[&bearer])
+        .await
+        .refused(400, "credential_ambiguous");
+    let twice = format!("{one}&api_key={secret}");
+    w.get(&twice, &[])
+        .await
+        .refused(400, "credential_ambiguous");
+    let disguised = format!("/documents/7?api%5Fkey={secret}");
+    w.get(&disguised, &[])
+        .await
+        .refused(400, "credential_ambiguous");
+    w.get("/documents/7?a=b", &[])
+        .await
+        .refused(401, "credential_missing");
+    assert_eq!(w.reached(), reached);
+    let sent = w.reached.lock().unwrap().concat();
+    assert!(!String::from_utf8(sent).unwrap().contains(&secret));
+    let log = std::fs::read_to_string(w.a.dir.path().join("access.log")).unwrap();
+    assert!(log.contains("GET /documents/7 HTTP/1.1"), "{log}");
+    assert!(!log.contains(&secret), "{log}");
+    w.stop().await;
 }

@@ -14,7 +14,7 @@ use jeton_store::sqlite::Durability;
 use serde_json::{Value, json};
 
 const HOST: &str = "api.example.com";
-const IDENTITY: [&str; 8] = [
+const IDENTITY: [&str; 9] = [
     "jeton-subject",
     "jeton-subject-kind",
     "jeton-token",
@@ -23,6 +23,7 @@ const IDENTITY: [&str; 8] = [
     "jeton-scopes",
     "jeton-expires",
     "jeton-ledger-size",
+    "jeton-credential-source",
 ];
 
 struct World {
@@ -30,6 +31,8 @@ struct World {
     /// Over the unix socket.
     near: Client,
     user: String,
+    /// The id of the API.
+    api: String,
 }
 
 type Lines<'a> = Vec<(&'a str, &'a str)>;
@@ -43,26 +46,29 @@ fn forwarded() -> Lines<'static> {
     ]
 }
 
+fn routes() -> Value {
+    json!({"hosts": [HOST], "routes": [
+        {"method": "GET", "path": "/documents/*", "scopes": ["read"]},
+        {"path": "/admin", "scopes": ["admin"]},
+    ]})
+}
+
 impl World {
     async fn start() -> Self {
         let a = Authority::start().await;
         let api = a.api("documents", &["read", "admin"]).await;
-        let routes = json!({"hosts": [HOST], "routes": [
-            {"method": "GET", "path": "/documents/*", "scopes": ["read"]},
-            {"path": "/admin", "scopes": ["admin"]},
-        ]});
-        a.order("PUT", &format!("/v1/apis/{api}/routes"), routes)
+        a.order("PUT", &format!("/v1/apis/{api}/routes"), routes())
             .await
             .is(200);
         let grants = json!([{"api": "documents", "scopes": ["read"]}]);
         let (user, _) = a.user("reader", grants).await;
         let near = Client::unix(&a.dir.path().join("jeton.sock"));
-        Self { a, near, user }
+        Self { a, near, user, api }
     }
 
     /// The same authority, with these networks as trusted proxies.
     async fn trusting(self, networks: &[&str]) -> Self {
-        let Self { a, user, .. } = self;
+        let Self { a, user, api, .. } = self;
         a.running.stop().await;
         let mut config = common::config(a.dir.path());
         config.trusted_proxies = networks.iter().map(|n| n.parse().unwrap()).collect();
@@ -74,7 +80,7 @@ impl World {
             client,
             ..a
         };
-        Self { a, near, user }
+        Self { a, near, user, api }
     }
 
     /// A key of the user that may read, with more terms: its id and `Bearer` with its text.
@@ -85,6 +91,24 @@ impl World {
         order.as_object_mut().unwrap().extend(more);
         let (id, secret) = self.a.issue(order).await;
         (id, format!("Bearer {secret}"))
+    }
+
+    /// Sets the query parameter that may carry a credential, and the same routes as before.
+    async fn parameter(&self, name: &str) -> Said {
+        let mut order = routes();
+        order["query_parameter"] = name.into();
+        let path = format!("/v1/apis/{}/routes", self.api);
+        self.a.order("PUT", &path, order).await
+    }
+
+    /// Asks over the unix socket about a path with a query.
+    async fn query(&self, query: &str, more: Lines<'_>) -> Said {
+        let uri = format!("/documents/7?{query}");
+        let mut lines = forwarded();
+        lines.retain(|(n, _)| *n != "x-forwarded-uri");
+        lines.push(("x-forwarded-uri", &uri));
+        lines.extend(more);
+        send(&self.near, "GET", "/check", &lines, None).await
     }
 
     /// Asks over the unix socket as a plain proxy does, with a token.
@@ -187,6 +211,7 @@ async fn a_yes_carries_every_identity_header_and_no_body() {
         assert_eq!(said.headers["jeton-class"], "key");
         assert_eq!(said.headers["jeton-tenant"], w.a.tenant.as_str());
         assert_eq!(said.headers["jeton-scopes"], "read");
+        assert_eq!(said.headers["jeton-credential-source"], "header");
         let permanent = more.get("permanent").is_some();
         assert_eq!(said.headers["jeton-expires"].is_empty(), permanent);
         let limited = more.get("limit").is_some();
@@ -390,5 +415,177 @@ async fn a_no_has_its_status_in_both_dialects_and_names_nobody() {
     let said = send(&w.near, "GET", "/check/nginx", &lines, None).await;
     refused(&said, 401, "credential_ambiguous");
     assert_eq!(said.headers["jeton-status"], "400");
+    w.a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_carries_a_credential_only_where_the_api_opted_in() {
+    let w = World::start().await;
+    let (id, bearer) = w.key(json!({})).await;
+    let secret = bearer.strip_prefix("Bearer ").unwrap();
+    let one = format!("api_key={secret}");
+    let header: Lines<'_> = vec![("authorization", &bearer)];
+    // Not opted in: as if the parameter were not there.
+    for query in [one.clone(), format!("{one}&{one}"), "api_key".to_owned()] {
+        refused(&w.query(&query, vec![]).await, 401, "credential_missing");
+        let said = w.query(&query, header.clone()).await;
+        allowed(&said);
+        assert_eq!(said.headers["jeton-credential-source"], "header");
+    }
+    for bad in ["", "1key", "api key", "api[key]", &"a".repeat(33)] {
+        let said = w.parameter(bad).await;
+        said.refused(422, "field_invalid");
+        assert_eq!(said.body["field"], "query_parameter", "{bad}");
+    }
+    let said = w.parameter("api_key").await.is(200);
+    assert_eq!(said.body["query_parameter"], "api_key");
+    let said = w.a.call(&w.a.admin, "GET", "/v1/events", None).await;
+    assert_eq!(said.text("/items/0/event"), "api.routes_set");
+    assert_eq!(said.text("/items/0/detail/query_parameter"), "api_key");
+    // What is set survives a start.
+    let w = w.trusting(&[]).await;
+    for query in [
+        one.clone(),
+        format!("a=1&{one}&b=2"),
+        format!("api_key=%{:02x}{}", secret.as_bytes()[0], &secret[1..]),
+    ] {
+        let said = w.query(&query, vec![]).await;
+        allowed(&said);
+        assert_eq!(said.headers["jeton-token"], id.as_str());
+        assert_eq!(said.headers["jeton-credential-source"], "query");
+    }
+    let said = w.query("a=1", header.clone()).await;
+    allowed(&said);
+    assert_eq!(said.headers["jeton-credential-source"], "header");
+    for (query, more, status, code) in [
+        ("a=1", vec![], 401, "credential_missing"),
+        ("api_key=", vec![], 401, "token_unknown"),
+        ("api_key=nonsense", vec![], 401, "token_unknown"),
+        (&format!("{one}x"), vec![], 401, "token_unknown"),
+        (&format!("{one}%"), vec![], 401, "token_unknown"),
+        (&format!("{one}+"), vec![], 401, "token_unknown"),
+        (&format!("{one}&{one}"), vec![], 400, "credential_ambiguous"),
+        (
+            &format!("api%5Fkey={secret}"),
+            vec![],
+            400,
+            "credential_ambiguous",
+        ),
+        (&one, header.clone(), 400, "credential_ambiguous"),
+        (
+            &one,
+            vec![("x-api-key", secret)],
+            400,
+            "credential_ambiguous",
+        ),
+        ("api_key", header.clone(), 400, "credential_ambiguous"),
+    ] {
+        let said = w.query(query, more).await;
+        refused(&said, status, code);
+        assert!(!format!("{:?}", said.headers).contains(secret));
+    }
+    let metrics = w.a.call(&w.a.operator, "GET", "/metrics", None).await;
+    let metrics = String::from_utf8(metrics.bytes.to_vec()).unwrap();
+    for (source, due) in [("header", 1), ("query", 7)] {
+        let line = format!("jeton_forward_credentials_total{{source=\"{source}\"}} {due}\n");
+        assert!(metrics.contains(&line), "{line} in {metrics}");
+    }
+    // An import says nothing of it; routes without it end it.
+    let path = format!("/v1/apis/{}/import", w.api);
+    let needs = |scope: &str| json!({"get": {"security": [{"o": [scope]}]}});
+    let paths = json!({"/documents/{id}": needs("read"), "/admin": needs("admin")});
+    let description = json!({"openapi": "3.1.0", "paths": paths});
+    let order = json!({"openapi": description, "hosts": [HOST]});
+    let said = w.a.order("POST", &path, order).await.is(200);
+    assert_eq!(said.body["query_parameter"], "api_key");
+    allowed(&w.query(&one, vec![]).await);
+    let path = format!("/v1/apis/{}/routes", w.api);
+    let said = w.a.order("PUT", &path, routes()).await.is(200);
+    assert_eq!(said.body.get("query_parameter"), None);
+    refused(&w.query(&one, vec![]).await, 401, "credential_missing");
+    w.a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jetons_own_api_reads_no_credential_from_a_query() {
+    let w = World::start().await;
+    w.parameter("api_key").await.is(200);
+    let admin = &w.a.admin;
+    let bearer = format!("Bearer {admin}");
+    for path in [
+        "/v1/whoami",
+        "/v1/tokens",
+        "/v1/apis",
+        "/v1/users",
+        "/metrics",
+    ] {
+        for name in ["api_key", "access_token", "token", "key"] {
+            let path = format!("{path}?{name}={admin}");
+            for client in [&w.a.client, &w.near] {
+                let lines = [
+                    ("host", HOST),
+                    ("x-forwarded-host", HOST),
+                    ("x-forwarded-uri", &path),
+                ];
+                let said = send(client, "GET", &path, &lines, None).await;
+                said.refused(401, "credential_missing");
+            }
+        }
+    }
+    // Nor does it stand in the way of one in a header.
+    let path = format!("/v1/whoami?api_key={admin}");
+    let lines = [("authorization", bearer.as_str())];
+    send(&w.a.client, "GET", &path, &lines, None).await.is(200);
+    w.a.running.stop().await;
+}
+
+/// When `Sunset` says that a credential ends.
+fn sunset(said: &Said) -> Option<String> {
+    let date = said.headers.get("sunset")?.to_str().unwrap();
+    assert!(date.ends_with(" GMT"), "{date}");
+    let parser = jiff::fmt::rfc2822::DateTimeParser::new();
+    Some(parser.parse_timestamp(date).unwrap().to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_is_near_is_announced() {
+    let w = World::start().await;
+    let day = 86_400;
+    let policy = json!({"lifetime_default_s": day, "lifetime_max_s": 90 * day, "permanent": true, "overlap_max_s": day});
+    w.a.order("PUT", "/v1/policies/key", policy).await.is(200);
+    let ask = async |bearer: &str| {
+        let said = w.near(bearer, forwarded()).await;
+        allowed(&said);
+        let secret = bearer.strip_prefix("Bearer ").unwrap();
+        let whoami = w.a.call(secret, "GET", "/v1/whoami", None).await.is(200);
+        assert_eq!(sunset(&said), sunset(&whoami));
+        let shown = whoami.body["token"].get("expires_at");
+        let expires = shown.map_or("", |at| at.as_str().unwrap());
+        assert_eq!(said.headers["jeton-expires"], expires);
+        (sunset(&said), expires.to_owned())
+    };
+    for (more, near) in [
+        (json!({"lifetime_s": 60}), true),
+        (json!({"lifetime_s": 29 * day}), true),
+        (json!({"lifetime_s": 31 * day}), false),
+        (json!({"permanent": true}), false),
+    ] {
+        let (_, bearer) = w.key(more.clone()).await;
+        let (told, expires) = ask(&bearer).await;
+        assert_eq!(told, near.then_some(expires), "{more}");
+    }
+    // A secret that was replaced ends with its overlap; the younger one with the token.
+    let (id, old) = w.key(json!({"lifetime_s": 60 * day})).await;
+    let path = format!("/v1/tokens/{id}/rotate");
+    let said =
+        w.a.order("POST", &path, json!({"overlap_s": 3600}))
+            .await
+            .is(200);
+    let young = format!("Bearer {}", said.text("/secret"));
+    assert_eq!(ask(&old).await.0, Some(said.text("/token/overlap_until")));
+    assert_eq!(ask(&young).await.0, None);
+    // Nobody else's answer has one.
+    let said = w.a.call(&w.a.admin, "GET", "/v1/tokens", None).await;
+    assert_eq!(sunset(&said), None);
     w.a.running.stop().await;
 }

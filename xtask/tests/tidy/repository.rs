@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// Directories whose contents are nobody's writing.
+/// Directories whose contents are nobody's writing; in a worktree, git's is a file.
 const SKIPPED: &[&str] = &[".git", "target", "node_modules", "corpus", "artifacts"];
 
 /// The largest file that is looked at.
@@ -43,12 +43,15 @@ fn walk(dir: &Path, at: &str, found: &mut Vec<Text>) {
         let Ok(kind) = entry.file_type() else {
             continue;
         };
+        if SKIPPED.contains(&name.as_str()) {
+            continue;
+        }
         let path = if at.is_empty() {
             name.clone()
         } else {
             format!("{at}/{name}")
         };
-        if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+        if kind.is_dir() {
             walk(&entry.path(), &path, found);
         }
         let small = entry.metadata().is_ok_and(|m| m.len() <= BYTES_MAX);

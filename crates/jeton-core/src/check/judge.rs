@@ -2,7 +2,7 @@
 
 use crate::{
     api::{JETON_API, own},
-    check::question::Question,
+    check::{brief::Brief, question::Question},
     directory::{Directory, Tenant},
     permit::Permit,
     refusal::Refusal,
@@ -23,6 +23,8 @@ pub struct Held<'a> {
     pub class: Class,
     /// On which terms it was given.
     pub terms: &'a Terms,
+    /// The same in short, where somebody keeps it.
+    pub brief: Option<&'a Brief>,
     /// The ledger index of its issuance.
     pub issued: u64,
     /// The first second at which it is no longer good.
@@ -50,6 +52,7 @@ impl TokenRecord {
         Held {
             class: self.class,
             terms: &self.terms,
+            brief: None,
             issued: self.issued,
             expires: self.expires,
             state: self.state,
@@ -161,6 +164,9 @@ impl From<Refusal> for Refused {
 /// # Errors
 /// [`Refused`], with exactly one reason: the first in that order.
 pub fn judge(facts: &Facts<'_>, question: &Question<'_>, now: Time) -> Result<Allowed, Refused> {
+    if let Some(allowed) = allowed_in_brief(facts, question, now) {
+        return Ok(allowed);
+    }
     alive(facts, now)?;
     if facts.tenant.id != question.tenant {
         return Err(Refusal::TokenUnknown.into());
@@ -172,19 +178,34 @@ pub fn judge(facts: &Facts<'_>, question: &Question<'_>, now: Time) -> Result<Al
     reach(facts, question)
 }
 
+/// A yes that needs no more than the terms' brief. `None` says nothing: the whole judgement finds the reason.
+fn allowed_in_brief(facts: &Facts<'_>, question: &Question<'_>, now: Time) -> Option<Allowed> {
+    let held = facts.token.brief?.held(&question.api, question.resource)?;
+    let ours = facts.tenant.id == question.tenant;
+    // A brief that tells knows of no condition, no beginning and no idle expiry.
+    let lives = stands(facts).is_ok() && ends(&facts.token, now).is_ok();
+    let both = together(facts, question, &held);
+    let enough = both.covers(&question.needed) && !both.is_empty();
+    (ours && lives && enough).then_some(Allowed { scopes: both })
+}
+
+/// What a token's rights and its owner's have in common.
+fn together(facts: &Facts<'_>, question: &Question<'_>, held: &ScopeSet) -> ScopeSet {
+    let both = held.intersection(&owner_holds(facts, question));
+    let system_only =
+        question.api == JETON_API && facts.directory.system() != Some(facts.tenant.id);
+    if system_only {
+        both.minus(&own::SYSTEM_ONLY.iter().copied().collect())
+    } else {
+        both
+    }
+}
+
 /// Whether token and owner together have what is needed: the last step of the judgement.
 pub(crate) fn reach(facts: &Facts<'_>, question: &Question<'_>) -> Result<Allowed, Refused> {
     let permit = &facts.token.terms.permit;
     let held = permit.use_.held(&question.api, question.resource);
-    let owned = owner_holds(facts, question);
-    let both = held.intersection(&owned);
-    let system_only =
-        question.api == JETON_API && facts.directory.system() != Some(facts.tenant.id);
-    let both = if system_only {
-        both.minus(&own::SYSTEM_ONLY.iter().copied().collect())
-    } else {
-        both
-    };
+    let both = together(facts, question, &held);
     if both.covers(&question.needed) && !both.is_empty() {
         return Ok(Allowed { scopes: both });
     }
@@ -208,6 +229,23 @@ pub(crate) fn reach(facts: &Facts<'_>, question: &Question<'_>) -> Result<Allowe
 /// # Errors
 /// [`Refused`] with the state that speaks against it.
 pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
+    stands(facts).map_err(|refused| since(refused, &facts.token, now))?;
+    window(&facts.token, now)
+}
+
+/// What the sweep for idle tokens did is told with the instant that was told before the sweep came by.
+fn since(refused: Refused, token: &Held<'_>, now: Time) -> Refused {
+    if refused.refusal != Refusal::TokenIdle {
+        return refused;
+    }
+    Refused {
+        at: token.idle_from().filter(|at| now >= *at),
+        ..refused
+    }
+}
+
+/// State, cut-off and owner: what no passing of time changes.
+fn stands(facts: &Facts<'_>) -> Result<(), Refused> {
     let Facts {
         token,
         tenant,
@@ -224,14 +262,12 @@ pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
             });
         }
         State::Suspended { reason } => {
-            // What the sweep did is told as it was told before the sweep came by.
-            let (refusal, at) = if reason == Reason::Idle {
-                (Refusal::TokenIdle, token.idle_from())
+            let refusal = if reason == Reason::Idle {
+                Refusal::TokenIdle
             } else {
-                (Refusal::TokenSuspended, None)
+                Refusal::TokenSuspended
             };
             return Err(Refused {
-                at: at.filter(|at| now >= *at),
                 reason: Some(reason),
                 ..refusal.into()
             });
@@ -248,22 +284,28 @@ pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
             return Err(Refusal::TenantSuspended.into());
         }
     }
-    window(token, now)
+    Ok(())
 }
 
-fn window(token: &Held<'_>, now: Time) -> Result<(), Refused> {
-    let late = |refusal: Refusal, at: Time| {
-        Err(Refused {
-            at: Some(at),
-            ..refusal.into()
-        })
-    };
+fn late(refusal: Refusal, at: Time) -> Result<(), Refused> {
+    Err(Refused {
+        at: Some(at),
+        ..refusal.into()
+    })
+}
+
+fn ends(token: &Held<'_>, now: Time) -> Result<(), Refused> {
     if let Some(at) = token.expires.filter(|at| now >= *at) {
         return late(Refusal::TokenExpired, at);
     }
     if let Some(at) = token.replaced_until.filter(|at| now >= *at) {
         return late(Refusal::TokenReplaced, at);
     }
+    Ok(())
+}
+
+fn window(token: &Held<'_>, now: Time) -> Result<(), Refused> {
+    ends(token, now)?;
     if let Some(at) = token
         .terms
         .permit

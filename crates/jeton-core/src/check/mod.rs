@@ -1,4 +1,5 @@
 //! The check: is this credential good, and may it do this?
 
+pub mod brief;
 pub mod judge;
 pub mod question;

@@ -64,7 +64,12 @@ impl Directory {
                     .ok_or(Inapplicable("a catalogue names a scope twice"))?;
                 self.with_api(*api, |a| a.catalogue = catalogue)
             }
-            Event::RoutesSet { api, hosts, routes } => self.set_routes(*api, hosts, routes),
+            Event::RoutesSet {
+                api,
+                hosts,
+                routes,
+                query_parameter,
+            } => self.set_routes(*api, hosts, routes, query_parameter.as_ref()),
             Event::RoleCreated { role, name, permit } => self.add_role(tenant, *role, name, permit),
             Event::RoleChanged { role, after, .. } => {
                 self.with_role(*role, |r| r.permit = after.clone())
@@ -168,6 +173,7 @@ impl Directory {
             catalogue: Catalogue::default(),
             hosts: Vec::new(),
             routes: Vec::new(),
+            query_parameter: None,
         }));
         Ok(())
     }
@@ -177,6 +183,7 @@ impl Directory {
         id: ApiId,
         hosts: &[String],
         routes: &[crate::api::Route],
+        query_parameter: Option<&String>,
     ) -> Result<(), Inapplicable> {
         let slot = *self.api_slots.get(&id).ok_or(Inapplicable("no such API"))?;
         let old = at(&self.apis, slot)
@@ -193,6 +200,7 @@ impl Directory {
         self.with_api(id, |a| {
             a.hosts = hosts.to_vec();
             a.routes = routes.to_vec();
+            a.query_parameter = query_parameter.cloned();
         })
     }
 

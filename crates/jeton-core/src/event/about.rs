@@ -1,4 +1,4 @@
-//! What an event is called, and what it is about.
+//! What an event is called, and what it is about: how trail, metrics and counts know one from another.
 
 use super::Event;
 use crate::id::{TenantId, TokenId};

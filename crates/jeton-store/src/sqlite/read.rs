@@ -146,6 +146,14 @@ impl Reader for SqliteReader {
             .map_err(disk(DOING))
     }
 
+    fn first_words(&mut self, tenant: TenantId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .prepare_cached("SELECT words FROM trail WHERE tenant = ?1 ORDER BY idx LIMIT 1")
+            .and_then(|mut s| s.query_row([tenant.bytes()], |r| r.get(0)).optional())
+            .map(Option::flatten)
+            .map_err(disk(DOING))
+    }
+
     fn tokens(
         &mut self,
         tenant: TenantId,

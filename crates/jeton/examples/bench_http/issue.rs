@@ -65,13 +65,24 @@ pub fn run(quick: bool) {
                 .unwrap();
             single.push(start.elapsed().as_secs_f64() * 1000.0);
         }
+        let counted = || {
+            let shared = node.writer.shared();
+            (
+                shared.events.load(Relaxed) as f64,
+                shared.commits.load(Relaxed) as f64,
+            )
+        };
+        let before = counted();
         let in_process = submitters(&ctx, &plain, seconds).await;
+        let after_all = counted();
+        let per_commit = (after_all.0 - before.0) / (after_all.1 - before.1);
         let https =
             tokio::task::block_in_place(|| https_submitters(&running, &admin, user, seconds));
         let after = bare_commits(dir.path(), 200);
         let commit_ms = median(commits.into_iter().chain(after).collect());
         let out = json!({
             "in_process_per_s_256": in_process.round(), "https_per_s_256": https.round(),
+            "events_per_commit_256": per_commit.round(),
             "single_ms_p50": (median(single) * 1000.0).round() / 1000.0,
             "commit_ms_p50": (commit_ms * 1000.0).round() / 1000.0,
             "times_single_commits": (in_process * commit_ms / 1000.0 * 10.0).round() / 10.0,

@@ -13,7 +13,7 @@
     clippy::panic,
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
+    unreachable_pub,
     reason = "a measuring program: it reads clocks, and stops at the first surprise"
 )]
 

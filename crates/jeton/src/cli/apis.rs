@@ -25,7 +25,10 @@ Examples:
 
 routes.json:
   {\"hosts\": [\"documents.example.com\"],
-   \"routes\": [{\"method\": \"GET\", \"path\": \"/docs/*\", \"scopes\": [\"docs:read\"]}]}";
+   \"routes\": [{\"method\": \"GET\", \"path\": \"/docs/*\", \"scopes\": [\"docs:read\"]}]}
+
+With \"query_parameter\": \"api_key\" beside them, a credential may also stand in the query, where logs and histories keep \
+it: only for clients that can send no header.";
 
 /// The most bytes of a file of routes or a description.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -38,11 +41,12 @@ const LIST: [Column; 5] = [
     at("id", "/id"),
 ];
 
-const SHOW: [Column; 6] = [
+const SHOW: [Column; 7] = [
     at("id", "/id"),
     at("name", "/name"),
     at("audience", "/audience"),
     at("hosts", "/hosts"),
+    at("query parameter", "/query_parameter"),
     by("scopes", |api| lines(&live(api), scope_line)),
     by("routes", |api| {
         let routes = api.get("routes").and_then(Value::as_array);

@@ -34,8 +34,9 @@ A pepper is the key under which a tenant's tokens are kept as digests. After a r
 token moves to the new one when it is used; retiring the older one ends what was never used since, and is refused while \
 there is such a token.";
 
-const LIST: [Column; 6] = [
+const LIST: [Column; 7] = [
     at("prefix", "/prefix"),
+    at("name", "/name"),
     at("state", "/state"),
     at("events", "/events"),
     at("peppers", "/peppers"),

@@ -15,7 +15,9 @@ use tokio::sync::watch;
 use super::talk::Talk;
 use crate::{
     http::extract,
-    net::{ConnInfo, ConnStats, Limits, Listener, Server, TlsIdentity, server_config},
+    net::{
+        ConnInfo, ConnStats, Express, Limits, Listener, Server, TlsIdentity, Whole, server_config,
+    },
 };
 
 /// The running example.
@@ -82,6 +84,14 @@ impl Example {
     pub(super) async fn stop(self) {
         self.stop.send_replace(true);
         drop(self.task.await);
+    }
+}
+
+impl Express for Door {
+    const IS_EXPRESS: bool = false;
+
+    fn express(&self, _: &Whole<'_>, _: &mut Vec<u8>) -> bool {
+        false
     }
 }
 

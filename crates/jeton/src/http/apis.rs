@@ -92,6 +92,9 @@ pub struct ApiView {
     pub hosts: Vec<String>,
     /// Its routes, first match wins; what matches none is refused.
     pub routes: Vec<RouteView>,
+    /// The query parameter that may carry a credential; absent: queries are not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub query_parameter: Option<String>,
 }
 
 fn view(api: &Api) -> ApiView {
@@ -113,6 +116,7 @@ fn view(api: &Api) -> ApiView {
         scopes: api.catalogue.scopes().iter().map(scope).collect(),
         hosts: api.hosts.clone(),
         routes: api.routes.iter().map(route).collect(),
+        query_parameter: api.query_parameter.clone(),
     }
 }
 
@@ -232,6 +236,11 @@ pub struct RoutesOrder {
     /// All routes, first match wins.
     #[schemars(length(max = 4096))]
     pub routes: Vec<RouteView>,
+    /// A query parameter that may carry a credential where no header does; none: queries are not looked at. What stands in a
+    /// query stands in logs and histories too.
+    #[serde(default)]
+    #[schemars(regex(pattern = "^[A-Za-z][A-Za-z0-9_.-]{0,31}$"))]
+    pub query_parameter: Option<String>,
 }
 
 /// Sets an API's routes.
@@ -241,14 +250,16 @@ pub async fn put_routes(
     order: Order<RoutesOrder, CATALOGUE_BYTES_MAX>,
 ) -> Result<Reply<ApiView>, Problem> {
     let ctx = caller.ctx();
-    let (hosts, routes) = (order.value.hosts, routes(&order.value.routes)?);
+    let order = catalogue::RoutesOrder {
+        routes: routes(&order.value.routes)?,
+        hosts: order.value.hosts,
+        query_parameter: order.value.query_parameter,
+    };
     let size = simple(
         &ctx,
         Purpose::Grow,
         Words::of(&ctx),
-        move |facts, authority| {
-            catalogue::set_routes(authority, id, &hosts, &routes, facts.directory)
-        },
+        move |facts, authority| catalogue::set_routes(authority, id, &order, facts.directory),
     );
     let size = size.await?;
     Ok(Reply::new(StatusCode::OK, shown(&caller, id)?).at(size))
@@ -295,7 +306,14 @@ pub async fn import(
         Purpose::Grow,
         Words::of(&ctx),
         move |facts, authority| {
-            catalogue::set_routes(authority, id, &hosts, &routes, facts.directory)
+            // A description cannot opt in to credentials in the query: what was chosen stays.
+            let found = facts.directory.api(authority.tenant(), id);
+            let order = catalogue::RoutesOrder {
+                hosts,
+                routes,
+                query_parameter: found.and_then(|a| a.query_parameter.clone()),
+            };
+            catalogue::set_routes(authority, id, &order, facts.directory)
         },
     );
     let size = size.await?;

@@ -25,12 +25,13 @@ use crate::{
         caller::Arrival,
         check,
         error::{Problem, ProblemView},
-        extract, forward,
+        extract::{self, Fields},
+        forward,
         metrics::Metrics,
         setup::Setup,
         tokens::Replays,
     },
-    net::ConnInfo,
+    net::{ConnInfo, Express, Whole},
     node::{observe::Observer, start::Node},
 };
 
@@ -59,11 +60,12 @@ impl Doors {
     ///
     /// # Errors
     /// [`Refusal::LedgerBehind`] if it has not; [`Refusal::FieldInvalid`] for what is not a number.
-    pub fn node_at_least(&self, headers: &HeaderMap) -> Result<(), Problem> {
-        let Some(value) = headers.get("jeton-at-least") else {
+    pub fn node_at_least<F: Fields + ?Sized>(&self, headers: &F) -> Result<(), Problem> {
+        let Some(value) = headers.values("jeton-at-least").next() else {
             return Ok(());
         };
-        let wanted: Option<u64> = value.to_str().ok().and_then(|t| t.parse().ok());
+        let text = core::str::from_utf8(value).ok();
+        let wanted: Option<u64> = text.and_then(|t| t.parse().ok());
         match wanted {
             None => Err(jeton_core::refusal::Blame::field(
                 Refusal::FieldInvalid,
@@ -111,7 +113,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let (doors, conn) = (Arc::clone(&self.doors), Arc::clone(&self.conn));
         let path = request.uri().path();
-        if path == "/v1/check" && request.method() == Method::POST {
+        if path == check::PATH && request.method() == Method::POST {
             return {
                 let memo = Arc::clone(&self.memo);
                 Box::pin(async move { Ok(check::one(&doors, &conn, &memo, request).await) })
@@ -125,6 +127,18 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         }
         let router = self.router.clone();
         Box::pin(async move { Ok(routed(&doors, conn, router, request).await) })
+    }
+}
+
+impl Express for Door {
+    const IS_EXPRESS: bool = true;
+
+    fn express(&self, request: &Whole<'_>, out: &mut Vec<u8>) -> bool {
+        let ours = request.target == check::PATH && request.method == Method::POST.as_str();
+        if ours {
+            check::express(&self.doors, &self.conn, &self.memo, request, out);
+        }
+        ours
     }
 }
 
@@ -257,6 +271,41 @@ pub fn json(status: http::StatusCode, body: Vec<u8>) -> Answer {
 /// A problem as an answer, where the router is not asked.
 #[must_use]
 pub fn problem(problem: Problem) -> Answer {
+    let (parts, body) = problem_parts(problem);
+    Response::from_parts(parts, Either::Left(Full::from(body)))
+}
+
+/// A problem as a whole HTTP/1.1 message, where not even hyper is asked.
+pub fn problem_whole(problem: Problem, date: &str, out: &mut Vec<u8>) {
+    let (parts, body) = problem_parts(problem);
+    let mut put = |pieces: &[&[u8]]| {
+        for piece in pieces {
+            out.extend_from_slice(piece);
+        }
+    };
+    let reason = parts.status.canonical_reason().unwrap_or_default();
+    put(&[
+        b"HTTP/1.1 ",
+        parts.status.as_str().as_bytes(),
+        b" ",
+        reason.as_bytes(),
+        b"\r\n",
+    ]);
+    for (name, value) in &parts.headers {
+        put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+    }
+    let length = body.len().to_string();
+    put(&[
+        b"content-length: ",
+        length.as_bytes(),
+        b"\r\ndate: ",
+        date.as_bytes(),
+        b"\r\n\r\n",
+        &body,
+    ]);
+}
+
+fn problem_parts(problem: Problem) -> (http::response::Parts, Vec<u8>) {
     let id = request_id();
     let response = axum::response::IntoResponse::into_response(problem);
     let (mut parts, _) = response.into_parts();
@@ -270,5 +319,5 @@ pub fn problem(problem: Problem) -> Answer {
         parts.headers.insert("jeton-request-id", id);
     }
     guard(&mut parts.headers);
-    Response::from_parts(parts, Either::Left(Full::from(body.unwrap_or_default())))
+    (parts, body.unwrap_or_default())
 }

@@ -196,9 +196,14 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
                 .collect();
             json!({"api": api.to_string(), "scopes": names})
         }
-        Event::RoutesSet { api, hosts, routes } => {
-            json!({"api": api.to_string(), "hosts": hosts, "routes": routes.len()})
-        }
+        Event::RoutesSet {
+            api,
+            hosts,
+            routes,
+            query_parameter,
+        } => json!({
+            "api": api.to_string(), "hosts": hosts, "routes": routes.len(), "query_parameter": query_parameter,
+        }),
         Event::RoleCreated {
             role,
             name,

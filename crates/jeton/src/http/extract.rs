@@ -7,7 +7,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use bytes::Bytes;
-use http::{HeaderMap, header, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use ipnet::IpNet;
 use jeton_core::refusal::{Blame, Refusal};
@@ -27,26 +27,51 @@ pub const DEPTH_MAX: usize = 16;
 /// The longest time to send a body.
 pub const BODY_TIME_MAX: core::time::Duration = core::time::Duration::from_secs(10);
 
+/// The header fields of a request, however they lie in memory.
+pub trait Fields {
+    /// The values of all fields of a name, which is given in lower case.
+    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]>;
+}
+
+impl Fields for HeaderMap {
+    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        self.get_all(name).iter().map(HeaderValue::as_bytes)
+    }
+}
+
+impl Fields for [httparse::Header<'_>] {
+    fn values<'a>(&'a self, name: &'static str) -> impl Iterator<Item = &'a [u8]> {
+        let named = move |h: &&httparse::Header<'_>| h.name.eq_ignore_ascii_case(name);
+        self.iter().filter(named).map(|h| h.value)
+    }
+}
+
+/// The text of a field, if it is printable ASCII.
+fn visible(value: &[u8]) -> Option<&str> {
+    let printable = |b: &u8| matches!(b, b' '..=b'~' | b'\t');
+    let text = core::str::from_utf8(value).ok();
+    text.filter(|_| value.iter().all(printable))
+}
+
 /// The credential of a request: `Authorization: Bearer`, Basic (the password), or `X-API-Key`.
 ///
 /// # Errors
 /// [`Refusal::CredentialAmbiguous`] for two (RFC 6750 §2), [`Refusal::CredentialMissing`] for none.
-pub fn credential(headers: &HeaderMap) -> Result<Cow<'_, str>, Refusal> {
-    let mut authorization = headers.get_all(header::AUTHORIZATION).iter();
-    let mut keys = headers.get_all("x-api-key").iter();
+pub fn credential<F: Fields + ?Sized>(headers: &F) -> Result<Cow<'_, str>, Refusal> {
+    let mut authorization = headers.values("authorization");
+    let mut keys = headers.values("x-api-key");
     match (authorization.next(), keys.next()) {
         (None, None) => Err(Refusal::CredentialMissing),
         (Some(_), Some(_)) => Err(Refusal::CredentialAmbiguous),
         (Some(one), None) => match authorization.next() {
             Some(_) => Err(Refusal::CredentialAmbiguous),
-            None => scheme(one.to_str().map_err(|_| Refusal::TokenMalformed)?),
+            None => scheme(visible(one).ok_or(Refusal::TokenMalformed)?),
         },
         (None, Some(one)) => match keys.next() {
             Some(_) => Err(Refusal::CredentialAmbiguous),
-            None => one
-                .to_str()
+            None => visible(one)
                 .map(Cow::Borrowed)
-                .map_err(|_| Refusal::TokenMalformed),
+                .ok_or(Refusal::TokenMalformed),
         },
     }
 }
@@ -71,7 +96,11 @@ fn scheme(value: &str) -> Result<Cow<'_, str>, Refusal> {
 
 /// The client's address: the peer's, or what trusted proxies say of it, read from the right as long as they are trusted.
 #[must_use]
-pub fn client_address(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Option<IpAddr> {
+pub fn client_address<F: Fields + ?Sized>(
+    peer: &Peer,
+    headers: &F,
+    trusted: &[IpNet],
+) -> Option<IpAddr> {
     let trusts = |ip: &IpAddr| trusted.iter().any(|n| n.contains(ip));
     let mut at = match peer {
         Peer::Tcp(address) => Some(address.ip().to_canonical()),
@@ -80,10 +109,7 @@ pub fn client_address(peer: &Peer, headers: &HeaderMap, trusted: &[IpNet]) -> Op
     if at.is_some_and(|ip| !trusts(&ip)) {
         return at;
     }
-    let fields = headers
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|v| v.to_str().ok());
+    let fields = headers.values("x-forwarded-for").filter_map(visible);
     let hops: Vec<&str> = fields.flat_map(|f| f.split(',')).map(str::trim).collect();
     for hop in hops.iter().rev() {
         let Ok(ip) = hop.parse::<IpAddr>() else {
@@ -276,7 +302,7 @@ impl<S: Sync, T: DeserializeOwned, const MOST: usize> FromRequest<S> for Order<T
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let kind = request
             .headers()
-            .get(header::CONTENT_TYPE)
+            .get(http::header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok());
         let json = kind.is_some_and(|k| {
             k.split(';')

@@ -20,6 +20,8 @@ use crate::{
         door::{Answer, Doors, request_id},
         error::{challenge, status},
         extract,
+        query::{self, Source},
+        sunset::sunset,
         view::rfc3339,
     },
     net::ConnInfo,
@@ -68,8 +70,8 @@ pub fn answer(doors: &Doors, conn: &ConnInfo, request: &Request<Incoming>) -> An
     put(headers, "jeton-request-id", &request_id());
     put(headers, "cache-control", "no-store");
     match decided {
-        Ok((passed, question)) => {
-            identity(headers, &directory, &passed, &question);
+        Ok(admitted) => {
+            identity(headers, &directory, &admitted);
             *answer.status_mut() = StatusCode::NO_CONTENT;
         }
         Err((denied, missing)) => {
@@ -95,6 +97,14 @@ pub fn answer(doors: &Doors, conn: &ConnInfo, request: &Request<Incoming>) -> An
     answer
 }
 
+/// A yes, and what it is about.
+struct Admitted<'a> {
+    passed: Passed,
+    question: Question<'a>,
+    source: Source,
+    sunset: Option<HeaderValue>,
+}
+
 type Refusing = (Denied, Vec<String>);
 
 fn decide<'a>(
@@ -102,7 +112,7 @@ fn decide<'a>(
     conn: &ConnInfo,
     headers: &'a HeaderMap,
     directory: &Directory,
-) -> Result<(Passed, Question<'a>), Refusing> {
+) -> Result<Admitted<'a>, Refusing> {
     let no = |refusal: Refusal| (Denied::from(refusal), Vec::new());
     let one = |name: &'static str| -> Result<Option<&'a str>, Refusing> {
         let mut values = headers.get_all(name).iter();
@@ -120,7 +130,7 @@ fn decide<'a>(
     let host = host.to_ascii_lowercase();
     let method = one("x-forwarded-method")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
     let uri = one("x-forwarded-uri")?.ok_or_else(|| no(Refusal::RouteUnknown))?;
-    let path = uri.split('?').next().unwrap_or_default();
+    let (path, query) = uri.split_once('?').unwrap_or((uri, ""));
     let api = directory
         .api_of_host(&host)
         .ok_or_else(|| no(Refusal::RouteUnknown))?;
@@ -136,7 +146,9 @@ fn decide<'a>(
         method: Some(method),
         path: Some(path),
     };
-    let text = extract::credential(headers).map_err(no)?;
+    let parameter = api.query_parameter.as_deref();
+    let (text, source) = query::credential(headers, query, parameter).map_err(no)?;
+    doors.metrics.credential(source);
     let now = doors.node.clock.now();
     let passed = doors
         .node
@@ -151,7 +163,12 @@ fn decide<'a>(
             (denied, missing)
         })?;
     doors.observer.used(&passed, now.time, question.address);
-    Ok((passed, question))
+    Ok(Admitted {
+        sunset: sunset(&[passed.expires, passed.replaced_until], now.time),
+        passed,
+        question,
+        source,
+    })
 }
 
 /// A path that means one thing to every reader: each byte is written in one way only, and nothing that some servers drop,
@@ -180,12 +197,13 @@ fn plain_escape(hex: &str) -> bool {
 }
 
 /// Every identity header, empty where there is nothing to say: what a client sent never passes.
-fn identity(
-    headers: &mut HeaderMap,
-    directory: &Directory,
-    passed: &Passed,
-    question: &Question<'_>,
-) {
+fn identity(headers: &mut HeaderMap, directory: &Directory, admitted: &Admitted<'_>) {
+    let Admitted {
+        passed,
+        question,
+        source,
+        sunset,
+    } = admitted;
     let catalogue = directory.catalogue(question.tenant, question.api);
     let scopes = catalogue.map(|c| c.names(&passed.scopes).collect::<Vec<_>>().join(" "));
     let expires = passed.expires.map(|at| rfc3339(at).to_string());
@@ -198,11 +216,15 @@ fn identity(
         ("jeton-scopes", scopes.unwrap_or_default()),
         ("jeton-expires", expires.unwrap_or_default()),
         ("jeton-ledger-size", directory.size().to_string()),
+        ("jeton-credential-source", source.as_str().to_owned()),
     ];
     for (name, value) in told {
         if let Ok(value) = HeaderValue::from_str(&value) {
             headers.insert(HeaderName::from_static(name), value);
         }
+    }
+    if let Some(date) = sunset {
+        headers.insert(HeaderName::from_static("sunset"), date.clone());
     }
     if let Some((limit, remaining)) = passed.limit {
         limits(headers, limit, remaining, &Refusal::LimitExceeded.into());

@@ -16,7 +16,8 @@ use crate::{
         error::Problem,
         extract::{self, Order},
         routes::Reply,
-        tokens::{self, PossessionView, TokenView, view},
+        sunset::sunset,
+        tokens::{self, TokenView, find::PossessionView, view},
     },
 };
 
@@ -41,6 +42,7 @@ pub async fn whoami(
     let now = doors.node.clock.now();
     let token = doors.node.verifier.holder(&text, arrival.address, now);
     let token = token.map_err(|denied| Problem::denied(&denied, Vec::new()))?;
+    let ends = [token.expires, doors.node.verifier.replaced_until(&text)];
     let words = tokens::named(&doors.node, &token).await?;
     let directory = doors.node.verifier.directory();
     let own = token.terms.permit.use_.held(&JETON_API, None);
@@ -49,7 +51,7 @@ pub async fn whoami(
         may_rotate: own.contains(jeton_core::api::own::TOKENS_OWN),
         token: view(&directory, &token, words, now.time),
     };
-    Ok(Reply::new(StatusCode::OK, view))
+    Ok(Reply::new(StatusCode::OK, view).sunset(sunset(&ends, now.time)))
 }
 
 /// What a revocation by possession answers: the same, whatever was shown.

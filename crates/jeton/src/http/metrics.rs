@@ -5,13 +5,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use jeton_core::refusal::Refusal;
 
-use crate::http::door::Doors;
+use crate::http::{door::Doors, query::Source};
 
 /// Counters of the doors.
 pub struct Metrics {
     allowed: AtomicU64,
     refused: Vec<AtomicU64>,
     callers_refused: Vec<AtomicU64>,
+    in_header: AtomicU64,
+    in_query: AtomicU64,
     requests: [AtomicU64; 6],
     request_us: AtomicU64,
 }
@@ -23,6 +25,8 @@ impl Default for Metrics {
             allowed: AtomicU64::new(0),
             refused: per_refusal(),
             callers_refused: per_refusal(),
+            in_header: AtomicU64::new(0),
+            in_query: AtomicU64::new(0),
             requests: Default::default(),
             request_us: AtomicU64::new(0),
         }
@@ -52,6 +56,15 @@ impl Metrics {
         if let Some(refusal) = refusal {
             count(&self.callers_refused, refusal);
         }
+    }
+
+    /// Counts a credential that a proxy passed on.
+    pub fn credential(&self, source: Source) {
+        let counter = match source {
+            Source::Header => &self.in_header,
+            Source::Query => &self.in_query,
+        };
+        counter.fetch_add(1, Relaxed);
     }
 
     /// Counts a request to the management API.
@@ -103,6 +116,19 @@ pub fn text(doors: &Doors) -> String {
         "counter",
         "Callers of the management API refused, by code.",
         &by_refusal(&metrics.callers_refused),
+    );
+    let by_source = |source: Source, counter: &AtomicU64| {
+        let label = format!("{{source=\"{}\"}}", source.as_str());
+        (label, counter.load(Relaxed))
+    };
+    family(
+        "jeton_forward_credentials_total",
+        "counter",
+        "Credentials read at the forward-auth door, by where they stood.",
+        &[
+            by_source(Source::Header, &metrics.in_header),
+            by_source(Source::Query, &metrics.in_query),
+        ],
     );
     let statuses: Vec<_> = metrics
         .requests

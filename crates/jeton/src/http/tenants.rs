@@ -24,7 +24,7 @@ use crate::{
         routes::Reply,
         setup::AdminView,
         users::{StandingOrder, standing},
-        view::{Instant, Page, words_bounded},
+        view::{Instant, Named, Page, words_bounded},
     },
     node::{
         keyring::KeyringError,
@@ -53,6 +53,9 @@ pub struct TenantView {
     pub id: String,
     /// The first part of its tokens.
     pub prefix: String,
+    /// What it was called when it was founded, unless erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// `active` or `suspended`.
     pub state: String,
     /// How many events it has had.
@@ -63,10 +66,11 @@ pub struct TenantView {
     pub created_at: Instant,
 }
 
-fn view(node: &Node, tenant: &Tenant) -> TenantView {
+fn view(node: &Node, tenant: &Tenant, name: Option<String>) -> TenantView {
     TenantView {
         id: tenant.id.to_string(),
         prefix: tenant.prefix.to_string(),
+        name,
         state: standing(tenant.standing).to_owned(),
         events: tenant.events,
         peppers: node.keyring.pepper_numbers(tenant.id),
@@ -74,9 +78,34 @@ fn view(node: &Node, tenant: &Tenant) -> TenantView {
     }
 }
 
-fn shown(node: &Node, id: TenantId) -> Result<TenantView, Problem> {
-    let directory = node.verifier.directory();
-    Ok(view(node, directory.tenant(id).ok_or(Refusal::NotFound)?))
+/// Tenants with their names, which lie in the store: beside the event that founded each.
+async fn views(node: &Arc<Node>, tenants: &[Arc<Tenant>]) -> Result<Vec<TenantView>, Problem> {
+    let ids: Vec<TenantId> = tenants.iter().map(|t| t.id).collect();
+    let words = node
+        .read(move |reader| {
+            ids.into_iter()
+                .map(|id| reader.first_words(id))
+                .collect::<Result<Vec<_>, _>>()
+        })
+        .await?;
+    let named = words.into_iter().map(|words| {
+        let named: Option<Named> = words.and_then(|w| serde_json::from_slice(&w).ok());
+        named.and_then(|n| n.name)
+    });
+    let views = tenants.iter().zip(named);
+    Ok(views
+        .map(|(tenant, name)| view(node, tenant, name))
+        .collect())
+}
+
+async fn shown(node: &Arc<Node>, id: TenantId) -> Result<TenantView, Problem> {
+    let tenant = node.verifier.directory().tenant(id).cloned();
+    let found = tenant.ok_or(Refusal::NotFound)?;
+    let views = views(node, &[found]).await?;
+    views
+        .into_iter()
+        .next()
+        .ok_or_else(|| Refusal::NotFound.into())
 }
 
 /// Founds a tenant: the answer holds its first credential.
@@ -101,12 +130,8 @@ pub async fn create(
 /// Lists all tenants.
 pub async fn list(caller: Caller<TenantsRead>) -> Result<Reply<Page<TenantView>>, Problem> {
     let node = &caller.doors().node;
-    let items = node
-        .verifier
-        .directory()
-        .tenants()
-        .map(|t| view(node, t))
-        .collect();
+    let tenants: Vec<_> = node.verifier.directory().tenants().cloned().collect();
+    let items = views(node, &tenants).await?;
     Ok(Reply::new(StatusCode::OK, Page { items, next: None }))
 }
 
@@ -115,7 +140,8 @@ pub async fn get(
     caller: Caller<TenantsRead>,
     PathId(id): PathId<TenantId>,
 ) -> Result<Reply<TenantView>, Problem> {
-    Ok(Reply::new(StatusCode::OK, shown(&caller.doors().node, id)?))
+    let view = shown(&caller.doors().node, id).await?;
+    Ok(Reply::new(StatusCode::OK, view))
 }
 
 /// Suspends or resumes a tenant.
@@ -150,7 +176,7 @@ pub async fn set_standing(
             },
         });
     let size = done.await?.size;
-    Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id)?).at(size))
+    Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id).await?).at(size))
 }
 
 /// What shall happen to a tenant's peppers.
@@ -173,13 +199,13 @@ pub async fn peppers(
     order: Order<PepperOrder>,
 ) -> Result<Reply<TenantView>, Problem> {
     let ctx = caller.ctx();
-    shown(&ctx.node, id)?;
+    shown(&ctx.node, id).await?;
     let size = match order.value.action.as_str() {
         "rotate" => rotate_pepper(&ctx, id).await?,
         "retire" => retire_pepper(&ctx, id, order.value.abandon).await?,
         _ => return Err(Blame::field(Refusal::FieldInvalid, "action", "rotate or retire").into()),
     };
-    Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id)?).at(size))
+    Ok(Reply::new(StatusCode::OK, shown(&ctx.node, id).await?).at(size))
 }
 
 /// A key first, then its event: a crash between leaves a key in force that only the event is missing of.

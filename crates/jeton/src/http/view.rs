@@ -50,6 +50,14 @@ pub fn rfc3339(time: Time) -> jiff::Timestamp {
     jiff::Timestamp::from_second(i64::from(time.seconds())).unwrap_or_default()
 }
 
+/// An instant as HTTP writes it (IMF-fixdate, RFC 9110 §5.6.7).
+#[must_use]
+pub fn http_date(time: Time) -> String {
+    rfc3339(time)
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string()
+}
+
 /// Scopes of one API on some resources.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

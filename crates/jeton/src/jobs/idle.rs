@@ -69,7 +69,7 @@ fn idle_at(index: &Index, position: u32, now: Time) -> Option<TokenId> {
     if slot.leads_to().is_some() || slot.state() != State::Active {
         return None;
     }
-    let idle = index.terms(slot.terms)?.idle?;
+    let idle = index.terms(slot.terms)?.terms.idle?;
     let used = slot.last_used().unwrap_or_else(|| slot.id().born());
     let ended = slot.expires().is_some_and(|at| now >= at);
     (!ended && now >= used.after(idle)).then(|| slot.id())

@@ -36,6 +36,15 @@ pub(super) enum Overdue {
 const FAREWELL_BYTES_MAX: usize = 256 * 1024;
 const SCRATCH_BYTES: usize = 4_096;
 
+/// What a connection was doing when its [`Activity`] began.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Begun {
+    /// The head of a request is expected, or has come in part, since then.
+    Head(Instant),
+    /// It has been idle since then.
+    Idle(Instant),
+}
+
 /// The state of one connection, shared by its socket, its requests and its timer.
 pub(super) struct Activity {
     protocol: Protocol,
@@ -52,12 +61,16 @@ struct State {
 }
 
 impl Activity {
-    /// A connection whose first head is expected from `now` on.
-    pub(super) fn new(protocol: Protocol, limits: Arc<Limits>, now: Instant) -> Arc<Self> {
+    /// A connection as it is when its timer begins.
+    pub(super) fn new(protocol: Protocol, limits: Arc<Limits>, begun: Begun) -> Arc<Self> {
+        let (idle_since, head_since) = match begun {
+            Begun::Head(since) => (since, Some(since)),
+            Begun::Idle(since) => (since, None),
+        };
         let state = State {
             requests: 0,
-            idle_since: now,
-            head_since: Some(now),
+            idle_since,
+            head_since,
             write_blocked_since: None,
             closed_since: None,
         };
@@ -277,7 +290,7 @@ mod tests {
     #[tokio::test]
     async fn a_connection_is_reading_then_busy_then_idle_then_reading() {
         let now = Instant::now();
-        let activity = Activity::new(Protocol::Http1, Arc::default(), now);
+        let activity = Activity::new(Protocol::Http1, Arc::default(), Begun::Head(now));
         assert_eq!(
             activity.due(),
             Some((now + Duration::from_secs(5), Overdue::Head))
@@ -298,7 +311,7 @@ mod tests {
 
     #[tokio::test]
     async fn pings_do_not_keep_an_http2_connection_nor_end_it() {
-        let activity = Activity::new(Protocol::Http2, Arc::default(), Instant::now());
+        let activity = Activity::new(Protocol::Http2, Arc::default(), Begun::Head(Instant::now()));
         drop(activity.begin());
         let idle = activity.due();
         activity.saw_bytes();
@@ -307,7 +320,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_write_that_is_not_taken_counts_even_while_busy() {
-        let activity = Activity::new(Protocol::Http1, Arc::default(), Instant::now());
+        let activity = Activity::new(Protocol::Http1, Arc::default(), Begun::Head(Instant::now()));
         let _exchange = activity.begin();
         activity.saw_write(&Poll::<()>::Pending);
         assert_eq!(due(&activity), Some(Overdue::Write));
@@ -318,7 +331,7 @@ mod tests {
     #[tokio::test]
     async fn peeked_bytes_come_first_in_pieces_of_any_size() {
         use tokio::io::AsyncReadExt;
-        let activity = Activity::new(Protocol::Http1, Arc::default(), Instant::now());
+        let activity = Activity::new(Protocol::Http1, Arc::default(), Begun::Head(Instant::now()));
         let peeked = Bytes::from_static(b"GET /");
         let mut watched = Watched::new(&b" HTTP/1.1"[..], peeked, activity);
         let mut small = [0; 3];

@@ -20,7 +20,8 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::Cause;
-use super::activity::{Activity, Answer, Overdue, Watched};
+use super::activity::{Activity, Answer, Begun, Overdue, Watched};
+use super::express::{self, Express, Left};
 use super::limits::{Limits, Seat};
 use super::listen::Arrival;
 use super::serve::{ConnInfo, Hall, Peer, Protocol, stopped};
@@ -78,7 +79,11 @@ pub(super) async fn converse<F, S, B>(
     _seat: Seat,
 ) where
     F: Fn(Arc<ConnInfo>) -> S + Send + Sync + 'static,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Express
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
     B: Body<Data: Send> + Send + Unpin + 'static,
     B::Error: Into<Cause>,
@@ -188,10 +193,14 @@ async fn first_bytes<T: AsyncRead + Unpin>(socket: &mut T) -> Result<(Protocol, 
 }
 
 /// Speaks HTTP on a socket until either side has had enough.
-async fn speak<F, S, B, T>(hall: &Hall<F>, info: Arc<ConnInfo>, socket: T, peeked: Bytes)
+async fn speak<F, S, B, T>(hall: &Hall<F>, info: Arc<ConnInfo>, mut socket: T, peeked: Bytes)
 where
     F: Fn(Arc<ConnInfo>) -> S,
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Express
+        + Send
+        + Sync
+        + 'static,
     S::Future: Send + 'static,
     B: Body<Data: Send> + Send + Unpin + 'static,
     B::Error: Into<Cause>,
@@ -199,9 +208,25 @@ where
 {
     let id = info.id;
     let protocol = info.protocol;
-    let activity = Activity::new(protocol, Arc::clone(&hall.limits), Instant::now());
-    let socket = TokioIo::new(Watched::new(socket, peeked, Arc::clone(&activity)));
     let service = (hall.make)(info);
+    let (peeked, begun) = match protocol {
+        Protocol::Http2 => (peeked, Begun::Head(Instant::now())),
+        Protocol::Http1 => {
+            let stop = hall.stop.clone();
+            match express::serve(&service, &mut socket, peeked, &hall.limits, stop).await {
+                Left::Ordinary { unanswered, begun } => (unanswered, begun),
+                Left::Broken(error) => {
+                    return tracing::debug!(id, %error, "a connection broke off");
+                }
+                Left::Stalled => {
+                    hall.stats.count_timed_out();
+                    return tracing::debug!(id, "a connection was too slow");
+                }
+            }
+        }
+    };
+    let activity = Activity::new(protocol, Arc::clone(&hall.limits), begun);
+    let socket = TokioIo::new(Watched::new(socket, peeked, Arc::clone(&activity)));
     let begun = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
         let exchange = begun.begin();

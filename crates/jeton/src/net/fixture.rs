@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
+use hyper::service::{Service, service_fn};
 use rustls::pki_types::UnixTime;
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::ca::{LocalCa, ensure_local_ca};
 use super::client::{ANSWER_BYTES_MAX, Client};
+use super::express::{Express, Whole};
 use super::limits::{ConnCounts, ConnStats, Limits};
 use super::listen::Listener;
 use super::serve::{ConnInfo, Server, StopSummary};
@@ -86,6 +87,27 @@ fn ensure(dir: &TempDir, names: &[&str]) -> LocalCa {
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infallible>> + Send>>;
 
+/// A service that leaves every request to hyper.
+struct Ordinary<S>(S);
+
+impl<S> Express for Ordinary<S> {
+    const IS_EXPRESS: bool = false;
+
+    fn express(&self, _: &Whole<'_>, _: &mut Vec<u8>) -> bool {
+        false
+    }
+}
+
+impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Ordinary<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        self.0.call(request)
+    }
+}
+
 /// A server that answers with who asked and how. It holds requests to `/slow` until released, answers
 /// `/large` with more than the client reads, reads the body for `/read`, and falls over `/panic`.
 pub(super) struct Running {
@@ -107,7 +129,7 @@ impl Running {
         let entered = Arc::new(entered);
         let make = move |info: Arc<ConnInfo>| {
             let (released, entered) = (released.clone(), Arc::clone(&entered));
-            service_fn(move |request: Request<Incoming>| -> Answering {
+            Ordinary(service_fn(move |request: Request<Incoming>| -> Answering {
                 let (mut released, entered) = (released.clone(), Arc::clone(&entered));
                 let said = format!(
                     "{} {:?} tls={} {:?} {:?}",
@@ -133,7 +155,7 @@ impl Running {
                     };
                     Ok(Response::new(Full::new(answer)))
                 })
-            })
+            }))
         };
         let server = Server {
             limits,

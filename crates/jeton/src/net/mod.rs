@@ -9,6 +9,7 @@
 //! - [`tls`]: the certificate that is served, and how it is changed without closing a connection.
 //! - [`listen`]: binding, with the rules on who may be reached in the clear.
 //! - [`serve`]: accepting, the timers of a connection, and stopping without breaking a promise.
+//! - [`express`]: the requests that are answered without hyper, and how a connection leaves that lane.
 //! - [`client`]: the small client of the CLI, the demo and the tests.
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ mod activity;
 pub mod ca;
 pub mod client;
 mod converse;
+pub mod express;
 mod files;
 pub mod limits;
 pub mod listen;
@@ -32,6 +34,8 @@ mod ca_tests;
 #[cfg(test)]
 mod client_tests;
 #[cfg(test)]
+mod express_tests;
+#[cfg(test)]
 mod fixture;
 #[cfg(test)]
 mod serve_tests;
@@ -42,6 +46,7 @@ mod tls_tests;
 
 pub use ca::{LocalCa, ensure_local_ca};
 pub use client::Client;
+pub use express::{Express, Whole};
 pub use limits::{ConnCounts, ConnStats, Limits};
 pub use listen::Listener;
 pub use serve::{ConnInfo, Peer, Protocol, Server, StopSummary};

@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Cause;
 use super::converse::{Speech, converse};
+use super::express::Express;
 use super::limits::{ConnStats, Limits, Seats};
 use super::listen::Listener;
 
@@ -119,7 +120,11 @@ impl Server {
     ) -> StopSummary
     where
         F: Fn(Arc<ConnInfo>) -> S + Send + Sync + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Express
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send + 'static,
         B: Body<Data: Send> + Send + Unpin + 'static,
         B::Error: Into<Cause>,
@@ -173,7 +178,11 @@ impl<F> Hall<F> {
     async fn open<S, B>(self: Arc<Self>, listener: Listener) -> StopSummary
     where
         F: Fn(Arc<ConnInfo>) -> S + Send + Sync + 'static,
-        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible> + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+            + Express
+            + Send
+            + Sync
+            + 'static,
         S::Future: Send + 'static,
         B: Body<Data: Send> + Send + Unpin + 'static,
         B::Error: Into<Cause>,

@@ -17,7 +17,7 @@ const MAGIC: &[u8; 8] = b"jetonsn1";
 const LABEL: &str = "snapshot/v1";
 const SECTION_BYTES_MAX: u64 = 8 << 30;
 /// How many terms are taken under one hold of the lock.
-const TERMS_AT_ONCE: usize = 4096;
+const TERMS_AT_ONCE: usize = 256;
 /// So many bytes are given to the disk at once at most: a commit's own sync may have to wait for what stands before it.
 const UNSYNCED_BYTES_MAX: usize = 16 << 20;
 
@@ -178,10 +178,13 @@ fn put_terms(out: &mut Writing, verifier: &Verifier, moment: &Moment) -> std::io
     let all = moment.terms();
     out.put(&u64::try_from(all).unwrap_or(0).to_le_bytes())?;
     for from in (0..all).step_by(TERMS_AT_ONCE) {
-        let to = all.min(from + TERMS_AT_ONCE);
-        let some = verifier.with_index(|index| index.all_terms().get(from..to).map(<[_]>::to_vec));
-        for terms in some.unwrap_or_default() {
-            out.put_section(&cbor(&*terms))?;
+        let count = TERMS_AT_ONCE.min(all - from);
+        let some: Vec<Vec<u8>> = verifier.with_index(|index| {
+            let some = index.all_terms().skip(from).take(count);
+            some.map(cbor).collect()
+        });
+        for terms in some {
+            out.put_section(&terms)?;
         }
     }
     Ok(())

@@ -11,7 +11,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-        mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel},
     },
     time::Duration,
 };
@@ -43,6 +43,8 @@ use crate::{
 pub const BATCH_MAX: usize = 1024;
 /// The most commands that wait.
 pub const QUEUE_MAX: usize = 8192;
+/// How long a batch waits for company at most, where the one before had some.
+const GATHER: Duration = Duration::from_micros(100);
 /// Checkpoints are signed at most this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -282,6 +284,8 @@ pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<(
         shared,
         directory,
         signed: 0,
+        last_batch: 0,
+        runtime: tokio::runtime::Handle::try_current().ok(),
         moments: moment::Moments::default(),
     };
     let thread = std::thread::Builder::new().name("writer".into());
@@ -294,6 +298,10 @@ struct State {
     shared: Arc<Shared>,
     directory: Directory,
     signed: u64,
+    /// How many commands the last batch held.
+    last_batch: usize,
+    /// Where answers are given, so that the next batch need not wait until all have been told.
+    runtime: Option<tokio::runtime::Handle>,
     moments: moment::Moments,
 }
 
@@ -317,10 +325,7 @@ impl State {
             match inbox.recv_timeout(CHECKPOINT_EVERY) {
                 Ok(first) => {
                     stop |= self.take(first, &mut jobs);
-                    while jobs.len() < BATCH_MAX && !stop {
-                        let Ok(message) = inbox.try_recv() else { break };
-                        stop |= self.take(message, &mut jobs);
-                    }
+                    stop |= self.gather(inbox, &mut jobs, &since);
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => stop = true,
@@ -336,6 +341,32 @@ impl State {
                 return;
             }
         }
+    }
+
+    /// Takes what has queued. Those who were answered together ask again together, but not at the same instant: whoever
+    /// comes first would otherwise be committed alone, and the rest would wait for it. A lone submitter waits for nobody.
+    fn gather(
+        &mut self,
+        inbox: &Receiver<Message>,
+        jobs: &mut Vec<Box<dyn Job>>,
+        since: &impl Fn() -> Duration,
+    ) -> bool {
+        let (until, expected) = (since() + GATHER, self.last_batch);
+        while jobs.len() < BATCH_MAX {
+            match inbox.try_recv() {
+                Ok(message) => {
+                    if self.take(message, jobs) {
+                        return true;
+                    }
+                }
+                Err(TryRecvError::Empty) if jobs.len() < expected && since() < until => {
+                    std::thread::yield_now();
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        self.last_batch = jobs.len();
+        false
     }
 
     fn take(&mut self, message: Message, jobs: &mut Vec<Box<dyn Job>>) -> bool {
@@ -381,16 +412,16 @@ impl State {
             if let Err(wrong) = self.draft(&mut draft, events, now) {
                 // The rules and `apply` disagree: nothing of the batch is stored, and nothing of it was seen.
                 tracing::error!(wrong, "a batch was dropped");
-                return finish(jobs, Err(Refusal::Internal));
+                return self.finish(jobs, Err(Refusal::Internal));
             }
         }
         if draft.records.is_empty() {
-            return finish(jobs, Ok(self.directory.size()));
+            return self.finish(jobs, Ok(self.directory.size()));
         }
         let from = self.directory.size();
         match self.store(&draft, from) {
             Ok(()) => {}
-            Err(StoreError::Full) => return finish(jobs, Err(Refusal::StoreFull)),
+            Err(StoreError::Full) => return self.finish(jobs, Err(Refusal::StoreFull)),
             Err(error) => fatal(&error),
         }
         // From here on the batch is true. A crash here loses only the answers; a retry with the same key finds them.
@@ -407,7 +438,20 @@ impl State {
         {
             fatal(&error);
         }
-        finish(jobs, Ok(self.directory.size()));
+        self.finish(jobs, Ok(self.directory.size()));
+    }
+
+    /// Answers everybody. On the runtime's own threads, where waking a task costs no call of the system.
+    fn finish(&self, jobs: Vec<Box<dyn Job>>, stored: Result<u64, Refusal>) {
+        let told = move || {
+            for job in jobs {
+                job.finish(stored);
+            }
+        };
+        match &self.runtime {
+            Some(runtime) => drop(runtime.spawn(async move { told() })),
+            None => told(),
+        }
     }
 
     fn draft(&self, draft: &mut Drafted, events: Events, now: Time) -> Result<(), &'static str> {
@@ -539,12 +583,6 @@ impl State {
             tracing::warn!(%error, "the high-water mark was not kept");
         }
         self.bench.checkpoint.store(Some(Arc::new(note)));
-    }
-}
-
-fn finish(jobs: Vec<Box<dyn Job>>, stored: Result<u64, Refusal>) {
-    for job in jobs {
-        job.finish(stored);
     }
 }
 

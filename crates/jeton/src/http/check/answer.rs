@@ -98,6 +98,18 @@ pub(super) fn allowed(
     out.push(b'}');
 }
 
+/// The whole message around a verdict.
+pub(super) fn message(out: &mut Vec<u8>, date: &str, body: &[u8]) {
+    out.extend_from_slice(
+        b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncache-control: no-store\r\ncontent-length: ",
+    );
+    number(out, u64::try_from(body.len()).unwrap_or_default());
+    out.extend_from_slice(b"\r\ndate: ");
+    out.extend_from_slice(date.as_bytes());
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

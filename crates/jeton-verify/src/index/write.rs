@@ -1,0 +1,221 @@
+//! Writing: one thread only, behind the lock. What an event says of tokens and owners, put where checks find it.
+
+use std::sync::Arc;
+
+use jeton_core::{
+    check::brief::Brief,
+    directory::{Directory, Inapplicable},
+    event::{Event, Record},
+    subject::SubjectId,
+    token::record::{Terms, TokenRecord},
+};
+
+use super::{CHUNK, Chunk, Index, Kept, NONE, id_hash, wide};
+use crate::{
+    record::{SEQUENCE_MAX, Slot},
+    table::POSITIONS_MAX,
+};
+
+impl Index {
+    /// Applies an event that the ledger holds at `index`. `directory` has it applied already.
+    ///
+    /// # Errors
+    /// [`Inapplicable`]: the event does not fit what is here.
+    pub fn apply(
+        &mut self,
+        index: u64,
+        record: &Record,
+        directory: &Directory,
+    ) -> Result<(), Inapplicable> {
+        let Some(id) = record.event.token() else {
+            return self.apply_to_owners(&record.event, directory);
+        };
+        if let Event::TokenIssued {
+            class,
+            subject,
+            digest,
+            pepper,
+            terms,
+            expires,
+            ..
+        } = &record.event
+        {
+            if self.find_id(id).is_some() {
+                return Err(Inapplicable("a token is issued twice"));
+            }
+            let owner = directory
+                .subject_slot(*subject)
+                .ok_or(Inapplicable("a token without owner"))?;
+            let mut slot = Slot::new(id, index, *class, *pepper);
+            slot.set_digest(digest.halves(), *pepper);
+            slot.set_expires(*expires);
+            slot.owner = owner;
+            slot.terms = self.number_of(terms)?;
+            slot.count_event();
+            return self.add(slot, Some(owner));
+        }
+        let position = self.find_id(id).ok_or(Inapplicable("no such token"))?;
+        let mut token = self
+            .record_at(position, directory)
+            .ok_or(Inapplicable("a token without terms"))?;
+        token.apply(record.at, &record.event)?;
+        self.store(position, &token, &record.event)
+    }
+
+    /// Events about subjects: the owners follow the directory.
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "few events concern this; core lists them all"
+    )]
+    fn apply_to_owners(
+        &mut self,
+        event: &Event,
+        directory: &Directory,
+    ) -> Result<(), Inapplicable> {
+        let subject = match event {
+            Event::UserCreated { user, .. } | Event::UserRolesSet { user, .. } => {
+                SubjectId::User(*user)
+            }
+            Event::AppCreated { app, .. } | Event::AppChanged { app, .. } => SubjectId::App(*app),
+            Event::SubjectStanding { subject, .. }
+            | Event::CutOff {
+                subject: Some(subject),
+                ..
+            } => *subject,
+            _ => return Ok(()),
+        };
+        // A batch may bring several new subjects: those before this one come first.
+        self.owners.catch_up(directory)?;
+        let slot = directory
+            .subject_slot(subject)
+            .ok_or(Inapplicable("no such subject"))?;
+        self.owners.refresh(slot, directory)
+    }
+
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "few events concern this; core lists them all"
+    )]
+    fn store(
+        &mut self,
+        position: u32,
+        token: &TokenRecord,
+        event: &Event,
+    ) -> Result<(), Inapplicable> {
+        let terms = match event {
+            Event::TokenChanged { .. } => Some(self.number_of(&token.terms)?),
+            _ => None,
+        };
+        let lost = Inapplicable("no such token");
+        let slot = self.slot_mut(position).ok_or(lost)?;
+        slot.set_expires(token.expires);
+        if slot.state() != token.state {
+            slot.set_state(token.state);
+        }
+        if let Some(terms) = terms {
+            slot.terms = terms;
+        }
+        let saturated = slot.sequence() == SEQUENCE_MAX;
+        slot.count_event();
+        let (old, old_pepper) = (slot.digest, slot.pepper());
+        match event {
+            Event::TokenRotated {
+                generation,
+                digest,
+                pepper,
+                overlap_until,
+                ..
+            } => {
+                slot.set_digest(digest.halves(), *pepper);
+                self.link(position);
+                let extra = self.extras.entry(position).or_default();
+                extra.generation = *generation;
+                extra.overlap_until = Some(*overlap_until);
+                let alias = Slot::alias(token.id, old, position, *overlap_until, old_pepper);
+                self.add(alias, None)?;
+            }
+            Event::TokenRehashed { digest, pepper, .. } => {
+                slot.set_digest(digest.halves(), *pepper);
+                self.link(position);
+            }
+            Event::TokenRevoked { .. } => self.live -= 1,
+            Event::TokenResumed { .. } => drop(token.last_used.map(|at| slot.recall_use(at))),
+            _ => {}
+        }
+        if saturated {
+            self.extras.entry(position).or_default().sequence_more += 1;
+        }
+        Ok(())
+    }
+
+    /// Makes a slot findable by its digest.
+    fn link(&mut self, position: u32) {
+        let Some([hash, _]) = self.slot(position).map(|s| s.digest) else {
+            return;
+        };
+        let chunks = &self.chunks;
+        self.by_digest.insert(hash, position, |p| {
+            let slot = chunks
+                .get(wide(p) / CHUNK)
+                .and_then(|c| c.slots.get(wide(p) % CHUNK));
+            slot.map_or(0, |s| s.digest[0])
+        });
+    }
+
+    pub(super) fn add(&mut self, slot: Slot, owner: Option<u32>) -> Result<(), Inapplicable> {
+        let position = self.len;
+        if position >= POSITIONS_MAX - 1 {
+            return Err(Inapplicable("more than 2^27 tokens on one node"));
+        }
+        let id = slot.id();
+        if wide(position).is_multiple_of(CHUNK) {
+            self.chunks.push(Chunk {
+                slots: Vec::with_capacity(CHUNK),
+                next: Vec::with_capacity(CHUNK),
+            });
+        }
+        let next = owner.map_or(NONE, |o| self.enchain(o, position));
+        if let Some(chunk) = self.chunks.last_mut() {
+            chunk.slots.push(slot);
+            chunk.next.push(next);
+        }
+        self.len += 1;
+        self.link(position);
+        if owner.is_some() {
+            self.live += 1;
+            let chunks = &self.chunks;
+            self.by_id.insert(id_hash(id), position, |p| {
+                let slot = chunks
+                    .get(wide(p) / CHUNK)
+                    .and_then(|c| c.slots.get(wide(p) % CHUNK));
+                slot.map_or(0, |s| id_hash(s.id()))
+            });
+        }
+        Ok(())
+    }
+
+    fn enchain(&mut self, owner: u32, position: u32) -> u32 {
+        let at = wide(owner);
+        if self.heads.len() <= at {
+            self.heads.resize(at + 1, NONE);
+        }
+        self.heads
+            .get_mut(at)
+            .map_or(NONE, |head| core::mem::replace(head, position))
+    }
+
+    pub(super) fn number_of(&mut self, terms: &Terms) -> Result<u32, Inapplicable> {
+        if let Some(number) = self.terms_numbers.get(terms) {
+            return Ok(*number);
+        }
+        let number = u32::try_from(self.terms.len())
+            .map_err(|_| Inapplicable("more than 2^32 different terms"))?;
+        let terms = Arc::new(terms.clone());
+        self.terms.push(Kept {
+            brief: Brief::of(&terms),
+            terms: Arc::clone(&terms),
+        });
+        self.terms_numbers.insert(terms, number);
+        Ok(number)
+    }
+}

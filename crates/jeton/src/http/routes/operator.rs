@@ -1,0 +1,85 @@
+//! What the operator does: setup, tenants, keys, counters.
+
+use axum::routing::{get, post, put};
+
+use super::{Operation as O, Row, row};
+use crate::http::{
+    caller, health, setup,
+    tenants::{self, PepperOrder, TenantOrder, TenantView},
+    users,
+    view::Page,
+};
+
+pub(super) fn rows() -> Vec<Row> {
+    vec![
+        row(
+            O::new(
+                "post",
+                "/v1/setup",
+                "setup",
+                "Redeem the setup secret for the operator's first token.",
+            )
+            .takes::<setup::SetupView>()
+            .gives::<setup::AdminView>(201),
+            post(setup::redeem),
+        ),
+        row(
+            O::new(
+                "post",
+                "/v1/tenants",
+                "createTenant",
+                "Found a tenant. The answer holds its first credential.",
+            )
+            .needs::<caller::TenantsWrite>()
+            .takes::<TenantOrder>()
+            .gives::<setup::AdminView>(201)
+            .conflicts(),
+            post(tenants::create),
+        ),
+        row(
+            O::new("get", "/v1/tenants", "listTenants", "List tenants.")
+                .needs::<caller::TenantsRead>()
+                .gives::<Page<TenantView>>(200),
+            get(tenants::list),
+        ),
+        row(
+            O::new("get", "/v1/tenants/{id}", "getTenant", "Show a tenant.")
+                .needs::<caller::TenantsRead>()
+                .gives::<TenantView>(200),
+            get(tenants::get),
+        ),
+        row(
+            O::new(
+                "put",
+                "/v1/tenants/{id}/state",
+                "setTenantState",
+                "Suspend or resume a tenant.",
+            )
+            .needs::<caller::TenantsWrite>()
+            .takes::<users::StandingOrder>()
+            .gives::<TenantView>(200)
+            .conflicts(),
+            put(tenants::set_standing),
+        ),
+        row(
+            O::new(
+                "post",
+                "/v1/tenants/{id}/peppers",
+                "changePeppers",
+                "Rotate or retire a tenant's pepper.",
+            )
+            .needs::<caller::KeysWrite>()
+            .takes::<PepperOrder>()
+            .gives::<TenantView>(200)
+            .conflicts(),
+            post(tenants::peppers),
+        ),
+        row(
+            O::new("get", "/metrics", "metrics", "Counters for Prometheus.")
+                .needs::<caller::EventsRead>()
+                .gives::<String>(200)
+                .media("text/plain"),
+            get(health::metrics),
+        ),
+    ]
+}
