@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     drive::{Connection, Drive, Via},
-    median, pin,
+    load, median, pin,
     place::{Place, prepare},
     runtime,
     servers::Server,
@@ -18,7 +18,15 @@ const CONNECTIONS: usize = 32;
 /// Measures, and prints the figures.
 pub fn run(quick: bool) {
     let place = place(quick);
-    println!("{}", compare(&place, quick));
+    let mut out = compare(&place, quick);
+    let (events, took) = load::replay(place.dir.path());
+    out["replayed"] = json!(events);
+    out["replay_s"] = json!(thousandths(took));
+    println!("{out}");
+}
+
+fn thousandths(x: f64) -> f64 {
+    (x * 1000.0).round() / 1000.0
 }
 
 fn place(quick: bool) -> Place {
@@ -130,7 +138,6 @@ fn rounds(place: &Place, quick: bool, size: usize, ways: &mut [Way<'_>; 6]) -> V
             way.slice(Duration::from_millis(length), round > 0);
         }
     }
-    let thousandths = |x: f64| (x * 1000.0).round() / 1000.0;
     let ratio =
         |a: &[f64], b: &[f64]| thousandths(median(a.iter().zip(b).map(|(a, b)| a / b).collect()));
     let [http, bare_http, https, bare_https, unix, bare_unix] = &*ways;

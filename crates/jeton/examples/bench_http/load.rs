@@ -1,10 +1,28 @@
-//! How long the index takes to load from a snapshot.
+//! How long a start takes: the index from a snapshot, or the whole ledger replayed.
 
-use std::time::Instant;
+use std::{path::Path, sync::Arc, time::Instant};
 
+use jeton::{
+    capability::Clock,
+    config::Config,
+    node::start::{self, Place},
+};
 use serde_json::json;
 
 use crate::world;
+
+/// A start without a snapshot: events replayed, each checked against its leaf, and how long that took.
+pub fn replay(dir: &Path) -> (u64, f64) {
+    drop(std::fs::remove_file(dir.join("data/snapshot")));
+    let place = Place::in_dir(&dir.join("data"), &Config::default().origin);
+    let start = Instant::now();
+    let node = start::start(&place, Arc::new(Clock::start())).expect("a start");
+    let took = start.elapsed().as_secs_f64();
+    assert_eq!(node.started.from_snapshot, 0, "all of it was replayed");
+    let replayed = node.started.replayed;
+    node.stop();
+    (replayed, took)
+}
 
 /// Seconds to load so many tokens from a snapshot.
 pub fn run(tokens: u64) {

@@ -275,7 +275,7 @@ pub struct ImportOrder {
     #[serde(default)]
     #[schemars(length(max = 256))]
     pub defaults: Vec<String>,
-    /// The hosts that its routes serve; those of its servers unless told.
+    /// The hosts that its routes serve; unless told, those that it has stay.
     #[serde(default)]
     #[schemars(length(max = 16))]
     pub hosts: Option<Vec<String>>,
@@ -289,7 +289,7 @@ pub async fn import(
 ) -> Result<Reply<ApiView>, Problem> {
     let ctx = caller.ctx();
     let read = openapi_import::read(&order.value.openapi, &order.value.defaults)?;
-    let hosts = order.value.hosts.unwrap_or_default();
+    let hosts = order.value.hosts;
     let orders = scopes(&read.scopes);
     let routes = routes(&read.routes)?;
     let set = simple(
@@ -306,10 +306,12 @@ pub async fn import(
         Purpose::Grow,
         Words::of(&ctx),
         move |facts, authority| {
-            // A description cannot opt in to credentials in the query: what was chosen stays.
+            // A description can neither claim hosts nor opt in to credentials in the query: what was chosen stays.
             let found = facts.directory.api(authority.tenant(), id);
             let order = catalogue::RoutesOrder {
-                hosts,
+                hosts: hosts
+                    .or_else(|| found.map(|a| a.hosts.clone()))
+                    .unwrap_or_default(),
                 routes,
                 query_parameter: found.and_then(|a| a.query_parameter.clone()),
             };

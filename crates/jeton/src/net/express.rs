@@ -27,6 +27,8 @@ const HEADERS_MAX: usize = 24;
 const WHOLE_BYTES_MAX: usize = 16 * 1024;
 /// Room for what one read brings, in bytes.
 const READ_BYTES: usize = 8 * 1024;
+/// A request that has come in more pieces than this leaves: each piece is looked at from the start, and hyper knows better.
+const PIECES_MAX: u32 = 8;
 /// Answers to pipelined requests are sent at the latest when they are so long, in bytes.
 const ANSWERS_BYTES: usize = 32 * 1024;
 
@@ -86,6 +88,7 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
         begun,
         answered: false,
     };
+    let mut pieces = 0;
     let mut input = Vec::from(peeked);
     let mut out = Vec::with_capacity(1024);
     let mut stopping = pin!(stopped(stop));
@@ -93,6 +96,7 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let Answered { bytes, next } = answer_all(service, &input, &mut out);
         input.drain(..bytes);
+        pieces = if bytes > 0 { 0 } else { pieces + 1 };
         if !out.is_empty() {
             match send(socket, &out, limits).await {
                 Ok(true) => {}
@@ -108,6 +112,13 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
                 return Left::Ordinary {
                     unanswered: input.into(),
                     begun: Begun::Head(Instant::now()),
+                };
+            }
+            Next::Read if pieces > PIECES_MAX => {
+                let begun = waiting.now(true);
+                return Left::Ordinary {
+                    unanswered: input.into(),
+                    begun,
                 };
             }
             Next::Read => {}

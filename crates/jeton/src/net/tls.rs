@@ -29,6 +29,8 @@ use super::files;
 
 /// The most certificates that a chain file may hold.
 pub const CHAIN_MAX: usize = 16;
+/// The most roots in a file that a client trusts: system bundles hold some 150.
+pub const ROOTS_MAX: usize = 1024;
 
 /// The suites in order of preference: every one is AEAD with an ephemeral key exchange.
 const SUITES: [rustls::SupportedCipherSuite; 9] = [
@@ -232,7 +234,7 @@ pub fn client_config(roots: Roots<'_>) -> Result<ClientConfig, NetError> {
         Roots::Pem(bytes) => (Path::new("(given CA)"), bytes.to_vec().into()),
     };
     let mut store = RootCertStore::empty();
-    for certificate in certificates(name, &pem)? {
+    for certificate in certificates(name, &pem, ROOTS_MAX)? {
         store
             .add(certificate)
             .map_err(|source| NetError::Certificate {
@@ -258,7 +260,7 @@ pub(super) fn provider() -> Arc<CryptoProvider> {
 fn read_pair(chain_path: &Path, key_path: &Path) -> Result<(CertifiedKey, [u8; 32]), NetError> {
     let key_pem = files::read_key(key_path)?;
     let chain_pem = files::read_certificate(chain_path)?;
-    let chain = certificates(chain_path, &chain_pem)?;
+    let chain = certificates(chain_path, &chain_pem, CHAIN_MAX)?;
     let key = PrivateKeyDer::from_pem_slice(&key_pem).map_err(|_| NetError::Pem {
         path: key_path.to_owned(),
         rule: "it must hold a private key in PEM",
@@ -280,19 +282,23 @@ fn read_pair(chain_path: &Path, key_path: &Path) -> Result<(CertifiedKey, [u8; 3
     Ok((pair, Sha256::digest(parts.concat()).into()))
 }
 
-fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, NetError> {
+fn certificates(
+    path: &Path,
+    pem: &[u8],
+    most: usize,
+) -> Result<Vec<CertificateDer<'static>>, NetError> {
     let bad = |rule| NetError::Pem {
         path: path.to_owned(),
         rule,
     };
     let all: Vec<_> = CertificateDer::pem_slice_iter(pem)
-        .take(CHAIN_MAX + 1)
+        .take(most + 1)
         .collect::<Result<_, _>>()
         .map_err(|_| bad("it must hold certificates in PEM"))?;
     match all.len() {
         0 => Err(bad("it must hold at least one certificate in PEM")),
-        1..=CHAIN_MAX => Ok(all),
-        _ => Err(bad("it holds more than 16 certificates")),
+        held if held <= most => Ok(all),
+        _ => Err(bad("it holds more certificates than may be read")),
     }
 }
 
