@@ -1,6 +1,15 @@
 //! The check: text → digest → look-up → judgement → limit. No I/O, no transaction, no allocation.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
+    },
+};
 
 use arc_swap::{ArcSwap, Guard};
 use crossbeam_utils::sync::ShardedLock;
@@ -100,6 +109,7 @@ impl From<Refusal> for Denied {
 pub struct Verifier {
     directory: ArcSwap<Directory>,
     peppers: ArcSwap<HashMap<u64, Peppers>>,
+    peppers_set: AtomicU64,
     index: ShardedLock<Index>,
 }
 
@@ -110,6 +120,7 @@ impl Verifier {
         Self {
             directory: ArcSwap::from_pointee(directory),
             peppers: ArcSwap::default(),
+            peppers_set: AtomicU64::new(0),
             index: ShardedLock::new(index),
         }
     }
@@ -117,6 +128,13 @@ impl Verifier {
     /// Sets the peppers, by the prefix of the tokens that they key.
     pub fn set_peppers(&self, peppers: HashMap<u64, Peppers>) {
         self.peppers.store(Arc::new(peppers));
+        self.peppers_set.fetch_add(1, Release);
+    }
+
+    /// How often the peppers were set: a digest that was kept is worth nothing after the next time.
+    #[must_use]
+    pub fn peppers_set(&self) -> u64 {
+        self.peppers_set.load(Acquire)
     }
 
     /// The directory of this moment.
@@ -270,8 +288,8 @@ impl Verifier {
         let own = peppers
             .get(&token.prefix().as_u64())
             .ok_or(Refusal::TokenUnknown)?;
-        let digest = own.current.1.digest(&token);
-        self.viewed(|view| view.check(&token, own, &digest, question, now))
+        let presented = Presented::new(token, own);
+        self.viewed(|view| view.check(&presented, question, now))
     }
 
     /// Reads the index and the directory as they are together.
@@ -336,6 +354,23 @@ impl Verifier {
 /// So many checks of a batch go side by side.
 const AT_ONCE: usize = 16;
 
+/// A token's text with what keys it, hashed.
+struct Presented<'a> {
+    token: TokenText<'a>,
+    own: &'a Peppers,
+    digest: Digest,
+}
+
+impl<'a> Presented<'a> {
+    fn new(token: TokenText<'a>, own: &'a Peppers) -> Self {
+        Self {
+            token,
+            own,
+            digest: own.current.1.digest(&token),
+        }
+    }
+}
+
 struct View<'a> {
     index: &'a Index,
     directory: &'a Directory,
@@ -344,12 +379,11 @@ struct View<'a> {
 impl View<'_> {
     fn check(
         &self,
-        token: &TokenText<'_>,
-        own: &Peppers,
-        digest: &Digest,
+        presented: &Presented<'_>,
         question: &Question<'_>,
         now: Now,
     ) -> Result<Passed, Denied> {
+        let Presented { token, own, digest } = presented;
         if let Some(position) = self.index.find(digest) {
             return self.decide(position, question, now);
         }
@@ -384,23 +418,23 @@ impl View<'_> {
                     .map_err(Denied::from)
                     .and_then(|token| {
                         let own = peppers.get(&token.prefix().as_u64()).ok_or(unknown)?;
-                        let digest = own.current.1.digest(&token);
-                        touched ^= self.index.touch(&digest);
-                        Ok((token, own, digest))
+                        let presented = Presented::new(token, own);
+                        touched ^= self.index.touch(&presented.digest);
+                        Ok(presented)
                     }),
             );
         }
-        for (_, _, digest) in known.iter().flatten().flatten() {
-            touched ^= self.index.touch_found(digest);
+        for presented in known.iter().flatten().flatten() {
+            touched ^= self.index.touch_found(&presented.digest);
         }
-        for (_, _, digest) in known.iter().flatten().flatten() {
-            let found = self.index.find(digest);
+        for presented in known.iter().flatten().flatten() {
+            let found = self.index.find(&presented.digest);
             touched ^= found.map_or(0, |p| self.index.touch_slot(p));
         }
         core::hint::black_box(touched);
         for (n, (known, (_, question))) in known.iter().flatten().zip(asked).enumerate() {
             let verdict = match known {
-                Ok((token, own, digest)) => self.check(token, own, digest, question, now),
+                Ok(presented) => self.check(presented, question, now),
                 Err(denied) => Err(*denied),
             };
             answer(n, verdict);

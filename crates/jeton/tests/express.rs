@@ -190,3 +190,72 @@ async fn both_ways_answer_alike() {
     );
     a.running.stop().await;
 }
+
+/// A question by `checker` on one token, as it goes over the wire.
+fn question(checker: &str, token: &str) -> String {
+    let body = json!({"token": token, "api": "docs", "scopes": ["docs:read"]}).to_string();
+    format!(
+        "POST /v1/check HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {checker}\r\ncontent-type: \
+         application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[tokio::test]
+async fn what_a_connection_remembers_of_its_asker_ends_with_the_pepper() {
+    let a = Authority::start().await;
+    a.api("docs", &["docs:read"]).await;
+    let grants = json!([{"api": "jeton", "scopes": ["jeton:check"]}]);
+    let (user, _) = a.user("asker", grants.clone()).await;
+    let order = json!({"class": "key", "subject": user, "grants": grants});
+    let made = a.order("POST", "/v1/tokens", order).await.is(201);
+    let (asker, id) = (made.text("/secret"), made.text("/token/id"));
+    let asked = question(&asker, "nothing like a token");
+    let mut kept = [Wire::open(&a).await, Wire::open(&a).await];
+    let peppers = async |action: Value| {
+        let path = format!("/v1/tenants/{}/peppers", a.tenant);
+        a.call(&a.operator, "POST", &path, Some(&action)).await
+    };
+    let says = async |wire: &mut Wire, due: &str| {
+        for _ in 0..4 {
+            let (head, _) = wire.ask(&asked).await;
+            assert!(head.starts_with(&format!("HTTP/1.1 {due}")), "{head}");
+        }
+    };
+    for wire in &mut kept {
+        says(wire, "200").await;
+    }
+    // The pepper is rotated, and the first use on another connection hashes the token anew: whoever remembered it is not
+    // refused for that.
+    peppers(json!({"action": "rotate"})).await.is(200);
+    let mut other = Wire::ordinary(&a).await;
+    says(&mut other, "200").await;
+    for wire in &mut kept {
+        says(wire, "200").await;
+    }
+    // Once all that is in use was hashed anew, the older one may go.
+    loop {
+        a.call(&a.admin, "GET", "/v1/apis", None).await.is(200);
+        let retired = peppers(json!({"action": "retire"})).await;
+        if retired.status == 200 {
+            break;
+        }
+        retired.refused(409, "state_conflict");
+    }
+    // The old secret of a rotated token, found under the older pepper alone, is good for the overlap at every request.
+    peppers(json!({"action": "rotate"})).await.is(200);
+    let path = format!("/v1/tokens/{id}/rotate");
+    a.order("POST", &path, json!({"overlap_s": 3600}))
+        .await
+        .is(200);
+    for wire in &mut kept {
+        says(wire, "200").await;
+    }
+    // What the retired pepper keyed is dead, on connections that knew it too.
+    let abandon = json!({"action": "retire", "abandon": true});
+    peppers(abandon).await.is(200);
+    for wire in &mut kept {
+        says(wire, "401").await;
+    }
+    a.running.stop().await;
+}

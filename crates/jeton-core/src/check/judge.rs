@@ -9,7 +9,7 @@ use crate::{
     resource::Pattern,
     scope::ScopeSet,
     subject::{Standing, Subject, SubjectId},
-    time::Time,
+    time::{Span, Time},
     token::{
         record::{Reason, State, Terms, TokenRecord},
         text::Class,
@@ -37,11 +37,18 @@ pub struct Held<'a> {
     pub replaced_until: Option<Time>,
 }
 
+/// How much of a token's last use a crash may have forgotten, since the store is told of it once a quarter of an hour: in
+/// favour of life.
+pub const IDLE_GRACE: Span = Span::seconds(900);
+
 impl Held<'_> {
-    /// The first second at which it is idle, if it stays unused until then.
+    /// The first second at which it is idle, if it stays unused until then: [`IDLE_GRACE`] later than its terms say, counted
+    /// from its last use, and not from before it could be used at all.
     #[must_use]
     pub fn idle_from(&self) -> Option<Time> {
-        Some(self.last_used?.after(self.terms.idle?))
+        let begins = self.terms.permit.conditions.not_before;
+        let since = self.last_used?.max(begins.unwrap_or_default());
+        Some(since.after(self.terms.idle?).after(IDLE_GRACE))
     }
 }
 

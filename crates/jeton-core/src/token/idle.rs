@@ -56,6 +56,7 @@ mod tests {
     use super::*;
     use crate::{
         authority::Authority,
+        check::judge::IDLE_GRACE,
         event::{Actor, RECORD_VERSION, Record},
         founding,
         id::{AppId, TokenId},
@@ -161,6 +162,11 @@ mod tests {
         }
     }
 
+    /// When a token is idle that was last used then.
+    fn idle_after(used: Time) -> Time {
+        used.after(IDLE).after(IDLE_GRACE)
+    }
+
     fn before(at: Time) -> Time {
         Time::from_millis(at.millis() - 1)
     }
@@ -169,7 +175,7 @@ mod tests {
     fn a_token_is_suspended_from_the_first_second_at_which_it_is_idle() {
         let world = World::new();
         let used = BORN.after(Span::DAY);
-        for (last_used, from) in [(None, BORN.after(IDLE)), (Some(used), used.after(IDLE))] {
+        for (last_used, from) in [(None, idle_after(BORN)), (Some(used), idle_after(used))] {
             let mut token = world.token(Some(IDLE), None);
             token.last_used = last_used;
             assert_eq!(world.swept(&token, before(from)), []);
@@ -236,10 +242,23 @@ mod tests {
     }
 
     #[test]
+    fn a_token_that_could_not_be_used_yet_is_not_idle() {
+        let world = World::new();
+        let begins = BORN.after(Span::days(60));
+        let mut token = world.token(Some(IDLE), None);
+        let mut terms = Terms::clone(&token.terms);
+        terms.permit.conditions.not_before = Some(begins);
+        token.terms = terms.into();
+        assert_eq!(world.refused(&token, begins), None);
+        assert_eq!(world.swept(&token, before(idle_after(begins))), []);
+        assert_eq!(world.swept(&token, idle_after(begins)).len(), 1);
+    }
+
+    #[test]
     fn its_holder_is_told_that_it_was_idle_and_resumed_it_is_fresh() {
         let world = World::new();
         let mut token = world.token(Some(IDLE), None);
-        let (from, late) = (BORN.after(IDLE), BORN.after(Span::days(90)));
+        let (from, late) = (idle_after(BORN), BORN.after(Span::days(90)));
         for event in world.swept(&token, late) {
             token.apply(late, &event).unwrap();
         }
@@ -251,8 +270,8 @@ mod tests {
         assert_eq!(decision.events, [Event::TokenResumed { token: token.id }]);
         token.apply(late, &decision.events[0]).unwrap();
         assert_eq!(world.refused(&token, late), None);
-        assert_eq!(world.swept(&token, before(late.after(IDLE))), []);
-        assert_eq!(world.swept(&token, late.after(IDLE)).len(), 1);
+        assert_eq!(world.swept(&token, before(idle_after(late))), []);
+        assert_eq!(world.swept(&token, idle_after(late)).len(), 1);
     }
 
     #[test]
@@ -260,7 +279,7 @@ mod tests {
         let world = World::new();
         let authority = Authority::danger_founder(world.tenant, Actor::Setup);
         let mut token = world.token(Some(IDLE), None);
-        let from = BORN.after(IDLE);
+        let from = idle_after(BORN);
         assert_eq!(revoke::resume(&authority, &token, before(from)).events, []);
         let decision = revoke::resume(&authority, &token, from);
         token.apply(from, &decision.events[0]).unwrap();

@@ -71,8 +71,9 @@ async fn one_inner(
 ) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
     // Before the body is read: a stranger is not listened to.
-    let asker = admit(doors, conn, memo, (&parts.headers, parts.uri.path()))?;
+    let mut asker = admit(doors, conn, memo, (&parts.headers, parts.uri.path()))?;
     let bytes = extract::read_body(body, extract::BODY_BYTES_MAX).await?;
+    asker.now = doors.node.clock.now();
     let mut out = Vec::with_capacity(512);
     decide(doors, memo, &asker, &bytes, &mut out)?;
     Ok(out)
@@ -141,13 +142,14 @@ async fn batch_inner(
     request: Request<Incoming>,
 ) -> Result<Vec<u8>, Problem> {
     let (parts, body) = request.into_parts();
-    let asker = admit(
+    let mut asker = admit(
         doors,
         conn,
         &Memo::default(),
         (&parts.headers, parts.uri.path()),
     )?;
     let bytes = extract::read_body(body, BATCH_BYTES_MAX).await?;
+    asker.now = doors.node.clock.now();
     let view: BatchView<'_> = match strict::from_slice(&bytes) {
         Ok(view) => view,
         Err(_) => return Err(unreadable::<Shapes>(&bytes)),
@@ -195,7 +197,10 @@ fn admit<F: Fields + ?Sized>(
         .and_then(|v| v.get(..16))
         .is_some_and(|start| start.eq_ignore_ascii_case(b"application/json"));
     let text = extract::credential(headers)?;
-    let known = memo.asker(&text);
+    let verifier = &doors.node.verifier;
+    // Read before the check: should they be set meanwhile, what is remembered is stale, and is not used.
+    let peppers = verifier.peppers_set();
+    let known = memo.asker(&text, peppers);
     let tenant = match known {
         Some((tenant, _)) => tenant,
         None => caller::tenant_of(doors, &text)?,
@@ -211,10 +216,14 @@ fn admit<F: Fields + ?Sized>(
         path: Some(path),
     };
     let now = doors.node.clock.now();
-    let verifier = &doors.node.verifier;
-    let checked = match known {
-        Some((_, digest)) => verifier.check_digest(&digest, &question, now),
+    let at_once = known.map(|(_, digest)| verifier.check_digest(&digest, &question, now));
+    let checked = match at_once {
+        // A digest that leads nowhere any more says nothing of the text.
         None => verifier.check(&text, &question, now),
+        Some(Err(denied)) if denied.refused.refusal == Refusal::TokenUnknown => {
+            verifier.check(&text, &question, now)
+        }
+        Some(checked) => checked,
     };
     let passed = checked.map_err(|denied| {
         memo.forget();
@@ -225,12 +234,13 @@ fn admit<F: Fields + ?Sized>(
             .collect();
         Problem::denied(&denied, missing)
     })?;
-    // Not while it is known by an older pepper alone: that digest is about to be renewed.
+    // Only what lies in the index under the pepper in force: not what waits to be hashed anew, and no replaced secret.
     if known.is_none()
         && passed.rehash.is_none()
+        && passed.replaced_until.is_none()
         && let Some(digest) = verifier.digest(&text)
     {
-        memo.remember(&text, tenant, digest);
+        memo.remember(&text, (tenant, digest), peppers);
     }
     doors.observer.used(&passed, now.time, address);
     if !json {

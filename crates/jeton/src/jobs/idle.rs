@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jeton_core::{
+    check::judge::IDLE_GRACE,
     decision::Decision,
     event::Actor,
     id::{TenantId, TokenId},
@@ -69,10 +70,12 @@ fn idle_at(index: &Index, position: u32, now: Time) -> Option<TokenId> {
     if slot.leads_to().is_some() || slot.state() != State::Active {
         return None;
     }
-    let idle = index.terms(slot.terms)?.terms.idle?;
+    let terms = &index.terms(slot.terms)?.terms;
+    let begins = terms.permit.conditions.not_before.unwrap_or_default();
     let used = slot.last_used().unwrap_or_else(|| slot.id().born());
+    let idle_from = used.max(begins).after(terms.idle?).after(IDLE_GRACE);
     let ended = slot.expires().is_some_and(|at| now >= at);
-    (!ended && now >= used.after(idle)).then(|| slot.id())
+    (!ended && now >= idle_from).then(|| slot.id())
 }
 
 /// Has tokens suspended that were found idle, those that still are when the writer decides. Says how many.

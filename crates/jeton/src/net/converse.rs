@@ -111,10 +111,12 @@ pub(super) async fn converse<F, S, B>(
             };
             let server_name = session.server_name().map(Box::from);
             let info = info(Peer::Tcp(address), true, protocol, server_name);
-            speak(&hall, info, stream, Bytes::new()).await;
+            let begun = Begun::Head(Instant::now());
+            speak(&hall, info, stream, (Bytes::new(), begun)).await;
         }
         Arrival::Plain(mut tcp, address) => {
             tcp.set_nodelay(true).ok();
+            let begun = Begun::Head(Instant::now());
             let Some((protocol, peeked)) = peek(&hall, &mut tcp).await else {
                 return;
             };
@@ -122,7 +124,7 @@ pub(super) async fn converse<F, S, B>(
                 &hall,
                 info(Peer::Tcp(address), false, protocol, None),
                 tcp,
-                peeked,
+                (peeked, begun),
             )
             .await;
         }
@@ -132,11 +134,12 @@ pub(super) async fn converse<F, S, B>(
                 return;
             };
             let (uid, gid, pid) = (credentials.uid(), credentials.gid(), credentials.pid());
+            let begun = Begun::Head(Instant::now());
             let Some((protocol, peeked)) = peek(&hall, &mut unix).await else {
                 return;
             };
             let info = info(Peer::Unix { uid, gid, pid }, false, protocol, None);
-            speak(&hall, info, unix, peeked).await;
+            speak(&hall, info, unix, (peeked, begun)).await;
         }
     }
 }
@@ -193,8 +196,12 @@ async fn first_bytes<T: AsyncRead + Unpin>(socket: &mut T) -> Result<(Protocol, 
 }
 
 /// Speaks HTTP on a socket until either side has had enough.
-async fn speak<F, S, B, T>(hall: &Hall<F>, info: Arc<ConnInfo>, mut socket: T, peeked: Bytes)
-where
+async fn speak<F, S, B, T>(
+    hall: &Hall<F>,
+    info: Arc<ConnInfo>,
+    mut socket: T,
+    (peeked, begun): (Bytes, Begun),
+) where
     F: Fn(Arc<ConnInfo>) -> S,
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Express
@@ -210,10 +217,10 @@ where
     let protocol = info.protocol;
     let service = (hall.make)(info);
     let (peeked, begun) = match protocol {
-        Protocol::Http2 => (peeked, Begun::Head(Instant::now())),
+        Protocol::Http2 => (peeked, begun),
         Protocol::Http1 => {
             let stop = hall.stop.clone();
-            match express::serve(&service, &mut socket, peeked, &hall.limits, stop).await {
+            match express::serve(&service, &mut socket, peeked, &hall.limits, stop, begun).await {
                 Left::Ordinary { unanswered, begun } => (unanswered, begun),
                 Left::Broken(error) => {
                     return tracing::debug!(id, %error, "a connection broke off");

@@ -29,6 +29,10 @@ const WHOLE_BYTES_MAX: usize = 16 * 1024;
 const READ_BYTES: usize = 8 * 1024;
 /// A request that has come in more pieces than this leaves: each piece is looked at from the start, and hyper knows better.
 const PIECES_MAX: u32 = 8;
+/// After so many rounds others have their turn, and the stop is looked for, whatever the peer has sent meanwhile.
+const ROUNDS_MAX: u32 = 16;
+/// A buffer that a burst made larger than this is given back when the connection waits, in bytes.
+const BUFFER_KEPT_BYTES: usize = 4 * 1024;
 /// Answers to pipelined requests are sent at the latest when they are so long, in bytes.
 const ANSWERS_BYTES: usize = 32 * 1024;
 
@@ -76,8 +80,8 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
     peeked: Bytes,
     limits: &Limits,
     stop: watch::Receiver<bool>,
+    begun: Begun,
 ) -> Left {
-    let begun = Begun::Head(Instant::now());
     if !S::IS_EXPRESS {
         return Left::Ordinary {
             unanswered: peeked,
@@ -88,12 +92,24 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
         begun,
         answered: false,
     };
-    let mut pieces = 0;
+    let (mut pieces, mut rounds) = (0, 0);
     let mut input = Vec::from(peeked);
     let mut out = Vec::with_capacity(1024);
-    let mut stopping = pin!(stopped(stop));
+    let mut stopping = pin!(stopped(stop.clone()));
     let mut alarm = pin!(sleep_until(Instant::now() + limits.header_read));
     loop {
+        rounds += 1;
+        if rounds == ROUNDS_MAX {
+            rounds = 0;
+            if *stop.borrow() {
+                let begun = waiting.now(!input.is_empty());
+                return Left::Ordinary {
+                    unanswered: input.into(),
+                    begun,
+                };
+            }
+            tokio::task::yield_now().await;
+        }
         let Answered { bytes, next } = answer_all(service, &input, &mut out);
         input.drain(..bytes);
         pieces = if bytes > 0 { 0 } else { pieces + 1 };
@@ -108,20 +124,18 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
         }
         match next {
             Next::Answer => continue,
-            Next::Leave => {
-                return Left::Ordinary {
-                    unanswered: input.into(),
-                    begun: Begun::Head(Instant::now()),
-                };
-            }
-            Next::Read if pieces > PIECES_MAX => {
+            Next::Read if pieces <= PIECES_MAX => {}
+            Next::Leave | Next::Read => {
                 let begun = waiting.now(true);
                 return Left::Ordinary {
                     unanswered: input.into(),
                     begun,
                 };
             }
-            Next::Read => {}
+        }
+        if input.is_empty() {
+            give_back(&mut input);
+            give_back(&mut out);
         }
         let read = std::future::poll_fn(|cx| {
             loop {
@@ -157,6 +171,13 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
                 };
             }
         }
+    }
+}
+
+/// A connection that only waits does not keep what its busiest moment took.
+fn give_back(buffer: &mut Vec<u8>) {
+    if buffer.capacity() > BUFFER_KEPT_BYTES {
+        *buffer = Vec::new();
     }
 }
 

@@ -29,12 +29,17 @@ impl Express for Echo {
     }
 }
 
+async fn lane(far: &mut DuplexStream, limits: &Limits, stop: watch::Receiver<bool>) -> Left {
+    let begun = Begun::Head(tokio::time::Instant::now());
+    serve(&Echo, far, Bytes::new(), limits, stop, begun).await
+}
+
 /// What the lane answers to these pieces, what it leaves unanswered, and what it is doing then.
 async fn conversed(pieces: &[&[u8]], limits: Limits, then_close: bool) -> (String, String, Left) {
     let (mut near, mut far) = duplex(1 << 20);
     let (_stop, stopping) = watch::channel(false);
     let serving = async move {
-        let left = serve(&Echo, &mut far, Bytes::new(), &limits, stopping).await;
+        let left = lane(&mut far, &limits, stopping).await;
         far.shutdown().await.ok();
         left
     };
@@ -167,7 +172,7 @@ async fn an_idle_connection_leaves_as_idle_and_a_stop_is_heard() {
     near.write_all(whole.as_bytes()).await.unwrap();
     let (stop, stopping) = watch::channel(false);
     let limits = Limits::default();
-    let serving = serve(&Echo, &mut far, Bytes::new(), &limits, stopping);
+    let serving = lane(&mut far, &limits, stopping);
     let stopped = async {
         let mut answer = [0; 7];
         near.read_exact(&mut answer).await.unwrap();
@@ -191,7 +196,7 @@ async fn a_peer_that_takes_no_answers_is_stalled() {
     let writing = async {
         near.write_all(many.as_bytes()).await.ok();
     };
-    let serving = serve(&Echo, &mut far, Bytes::new(), &limits, stopping);
+    let serving = lane(&mut far, &limits, stopping);
     let (left, ()) = soon("the stall", async { tokio::join!(serving, writing) }).await;
     assert!(matches!(left, Left::Stalled));
 }

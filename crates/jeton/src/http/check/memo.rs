@@ -31,6 +31,8 @@ struct Asked {
     text: Zeroizing<String>,
     tenant: TenantId,
     digest: Digest,
+    /// Which setting of the peppers the digest was computed under.
+    peppers: u64,
 }
 
 /// What the last question's names meant, in the directory of that size.
@@ -43,10 +45,10 @@ struct Meant {
 }
 
 impl Memo {
-    /// The digest of this text and its tenant, if it asked last too.
-    pub(super) fn asker(&self, text: &str) -> Option<(TenantId, Digest)> {
+    /// The digest of this text and its tenant, if it asked last too, and the peppers are what they were.
+    pub(super) fn asker(&self, text: &str, peppers: u64) -> Option<(TenantId, Digest)> {
         let asked = self.asker.lock();
-        let asked = asked.as_ref()?;
+        let asked = asked.as_ref().filter(|a| a.peppers == peppers)?;
         // A connection may be shared by several clients of a proxy: how long this takes must tell nothing.
         let same = aws_lc_rs::constant_time::verify_slices_are_equal(
             asked.text.as_bytes(),
@@ -69,12 +71,13 @@ impl Memo {
         write(&date.1);
     }
 
-    pub(super) fn remember(&self, text: &str, tenant: TenantId, digest: Digest) {
+    pub(super) fn remember(&self, text: &str, (tenant, digest): (TenantId, Digest), peppers: u64) {
         let text = Zeroizing::new(text.to_owned());
         *self.asker.lock() = Some(Asked {
             text,
             tenant,
             digest,
+            peppers,
         });
     }
 
