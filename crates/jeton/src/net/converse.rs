@@ -220,7 +220,7 @@ async fn speak<F, S, B, T>(
         Protocol::Http2 => (peeked, begun),
         Protocol::Http1 => {
             let stop = hall.stop.clone();
-            match express::serve(&service, &mut socket, peeked, &hall.limits, stop, begun).await {
+            match express::serve(&service, &mut socket, (peeked, begun), &hall.limits, stop).await {
                 Left::Ordinary { unanswered, begun } => (unanswered, begun),
                 Left::Broken(error) => {
                     return tracing::debug!(id, %error, "a connection broke off");

@@ -77,10 +77,9 @@ pub(super) enum Left {
 pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
     service: &S,
     socket: &mut T,
-    peeked: Bytes,
+    (peeked, begun): (Bytes, Begun),
     limits: &Limits,
     stop: watch::Receiver<bool>,
-    begun: Begun,
 ) -> Left {
     if !S::IS_EXPRESS {
         return Left::Ordinary {

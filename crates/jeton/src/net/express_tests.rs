@@ -31,7 +31,7 @@ impl Express for Echo {
 
 async fn lane(far: &mut DuplexStream, limits: &Limits, stop: watch::Receiver<bool>) -> Left {
     let begun = Begun::Head(tokio::time::Instant::now());
-    serve(&Echo, far, Bytes::new(), limits, stop, begun).await
+    serve(&Echo, far, (Bytes::new(), begun), limits, stop).await
 }
 
 /// What the lane answers to these pieces, what it leaves unanswered, and what it is doing then.
