@@ -48,18 +48,6 @@ fn is_test_file(path: &str) -> bool {
     !in_src(path) || name == "tests.rs" || name == "fixture.rs" || name.ends_with("_tests.rs")
 }
 
-/// Complaints about exceptions that nothing needs any more.
-fn unused<'a>(
-    rule: &str,
-    exceptions: impl IntoIterator<Item = &'a str>,
-    used: &BTreeSet<&str>,
-) -> Vec<String> {
-    let stale = exceptions.into_iter().filter(|e| !used.contains(e));
-    stale
-        .map(|e| format!("{rule}: the exception `{e}` is no longer needed: remove it"))
-        .collect()
-}
-
 mod floors {
     //! (a) Dependencies only point down; the two lowest floors stay pure.
 
@@ -226,17 +214,13 @@ mod sizes {
 
     const LINES_MAX: usize = 500;
 
-    /// Files that were longer when the rule came, with their lines then. Take from this list, and never add: split the file.
-
-    fn complaints(source: &Source, longer: &[(&str, usize)]) -> Option<String> {
+    fn complaints(source: &Source) -> Option<String> {
         let lines = source.lines_without_tests();
-        let most = longer
-            .iter()
-            .find(|(path, _)| *path == source.path)
-            .map_or(LINES_MAX, |(_, lines)| *lines);
         let path = &source.path;
-        (lines > most).then(|| {
-            format!("{path}: {lines} lines without tests, at most {most}: split it by its nouns")
+        (lines > LINES_MAX).then(|| {
+            format!(
+                "{path}: {lines} lines without tests, at most {LINES_MAX}: split it by its nouns"
+            )
         })
     }
 
@@ -248,13 +232,7 @@ mod sizes {
             .filter(|s| in_src(&s.path) && !is_test_file(&s.path))
             .collect();
         assert!(own.len() > 50, "the sources were not found");
-        let mut found: Vec<String> = own.iter().filter_map(|s| complaints(s, LONGER)).collect();
-        let long = own
-            .iter()
-            .filter(|s| s.lines_without_tests() > LINES_MAX)
-            .map(|s| s.path.as_str())
-            .collect();
-        found.extend(unused("sizes", LONGER.iter().map(|(path, _)| *path), &long));
+        let found: Vec<String> = own.iter().filter_map(|s| complaints(s)).collect();
         tidy(&found);
     }
 
@@ -263,16 +241,10 @@ mod sizes {
         let of = |lines: usize, rest: &str| {
             Source::read("crates/a/src/b.rs", &("// x\n".repeat(lines) + rest))
         };
-        assert!(complaints(&of(501, ""), &[]).is_some());
-        assert!(complaints(&of(500, ""), &[]).is_none());
-        assert!(complaints(&of(500, "#[cfg(test)]\nmod tests {\n}\n"), &[]).is_none());
-        assert!(complaints(&of(501, "#[cfg(test)]\nmod tests {\n}\n"), &[]).is_some());
-        assert!(complaints(&of(501, ""), &[("crates/a/src/b.rs", 501)]).is_none());
-        assert!(complaints(&of(502, ""), &[("crates/a/src/b.rs", 501)]).is_some());
-        assert_eq!(
-            unused("sizes", ["crates/gone.rs"], &BTreeSet::new()).len(),
-            1
-        );
+        assert!(complaints(&of(501, "")).is_some());
+        assert!(complaints(&of(500, "")).is_none());
+        assert!(complaints(&of(500, "#[cfg(test)]\nmod tests {\n}\n")).is_none());
+        assert!(complaints(&of(501, "#[cfg(test)]\nmod tests {\n}\n")).is_some());
     }
 }
 

@@ -108,7 +108,7 @@ fn read_ns(bytes: usize) -> f64 {
     for (from, to) in order.iter().zip(order.iter().cycle().skip(1)) {
         chain[from * LINE] = u32::try_from(to * LINE).expect("fits");
     }
-    let mut round = || {
+    let round = || {
         let (mut at, start) = (0, Instant::now());
         for _ in 0..READS {
             at = chain[at] as usize;

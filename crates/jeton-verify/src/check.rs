@@ -1,5 +1,7 @@
 //! The check: text → digest → look-up → judgement → limit. No I/O, no transaction, no allocation.
 
+mod view;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -15,13 +17,13 @@ use arc_swap::{ArcSwap, Guard};
 use crossbeam_utils::sync::ShardedLock;
 use jeton_core::{
     check::{
-        judge::{self, Facts, Held, Refused, judge},
+        judge::{self, Facts, Refused},
         question::Question,
     },
     directory::{Directory, Inapplicable},
     event::Record,
     id::{TenantId, TokenId},
-    limit::{Limit, Metered},
+    limit::Limit,
     refusal::Refusal,
     scope::ScopeSet,
     subject::SubjectId,
@@ -33,10 +35,8 @@ use jeton_core::{
     },
 };
 
-use crate::{
-    index::{Index, Kept},
-    record::Slot,
-};
+use self::view::{AT_ONCE, Presented, View};
+use crate::index::Index;
 
 /// How many events are applied under one hold of the lock: a reader waits for so many at most.
 const APPLIED_AT_ONCE: usize = 32;
@@ -348,174 +348,5 @@ impl Verifier {
                 });
             });
         }
-    }
-}
-
-/// So many checks of a batch go side by side.
-const AT_ONCE: usize = 16;
-
-/// A token's text with what keys it, hashed.
-struct Presented<'a> {
-    token: TokenText<'a>,
-    own: &'a Peppers,
-    digest: Digest,
-}
-
-impl<'a> Presented<'a> {
-    fn new(token: TokenText<'a>, own: &'a Peppers) -> Self {
-        Self {
-            token,
-            own,
-            digest: own.current.1.digest(&token),
-        }
-    }
-}
-
-struct View<'a> {
-    index: &'a Index,
-    directory: &'a Directory,
-}
-
-impl View<'_> {
-    fn check(
-        &self,
-        presented: &Presented<'_>,
-        question: &Question<'_>,
-        now: Now,
-    ) -> Result<Passed, Denied> {
-        let Presented { token, own, digest } = presented;
-        if let Some(position) = self.index.find(digest) {
-            return self.decide(position, question, now);
-        }
-        let (_, previous) = own.previous.as_ref().ok_or(Refusal::TokenUnknown)?;
-        let position = self
-            .index
-            .find(&previous.digest(token))
-            .ok_or(Refusal::TokenUnknown)?;
-        let passed = self.decide(position, question, now)?;
-        let replaced = passed.replaced_until.is_some();
-        Ok(Passed {
-            rehash: (!replaced).then_some((own.current.0, *digest)),
-            ..passed
-        })
-    }
-
-    /// Each step of the way reads memory for all of a group before the next step needs it: while one digest is computed, the
-    /// table's entry for the one before is on its way.
-    fn check_group(
-        &self,
-        peppers: &HashMap<u64, Peppers>,
-        asked: &[(&str, Question<'_>)],
-        now: Now,
-        mut answer: impl FnMut(usize, Result<Passed, Denied>),
-    ) {
-        let unknown = Denied::from(Refusal::TokenUnknown);
-        let mut touched = 0;
-        let mut known = [const { None }; AT_ONCE];
-        for (slot, (text, _)) in known.iter_mut().zip(asked) {
-            *slot = Some(
-                TokenText::parse(text)
-                    .map_err(Denied::from)
-                    .and_then(|token| {
-                        let own = peppers.get(&token.prefix().as_u64()).ok_or(unknown)?;
-                        let presented = Presented::new(token, own);
-                        touched ^= self.index.touch(&presented.digest);
-                        Ok(presented)
-                    }),
-            );
-        }
-        for presented in known.iter().flatten().flatten() {
-            touched ^= self.index.touch_found(&presented.digest);
-        }
-        for presented in known.iter().flatten().flatten() {
-            let found = self.index.find(&presented.digest);
-            touched ^= found.map_or(0, |p| self.index.touch_slot(p));
-        }
-        core::hint::black_box(touched);
-        for (n, (known, (_, question))) in known.iter().flatten().zip(asked).enumerate() {
-            let verdict = match known {
-                Ok(presented) => self.check(presented, question, now),
-                Err(denied) => Err(*denied),
-            };
-            answer(n, verdict);
-        }
-    }
-
-    fn decide(&self, position: u32, question: &Question<'_>, now: Now) -> Result<Passed, Denied> {
-        let lost = Denied::from(Refusal::TokenUnknown);
-        let presented = self.index.slot(position).ok_or(lost)?;
-        let (slot, replaced_until) = match presented.leads_to() {
-            None => (presented, None),
-            Some((target, until)) => (self.index.slot(target).ok_or(lost)?, Some(until)),
-        };
-        let (owner, tenant) = self.index.owners().get(slot.owner).ok_or(lost)?;
-        let tenant = self.directory.tenant_at(tenant).ok_or(lost)?;
-        let kept = self.index.terms(slot.terms).ok_or(lost)?;
-        let facts = Facts {
-            token: held(slot, kept, replaced_until),
-            tenant,
-            owner,
-            directory: self.directory,
-        };
-        let denied = |refused: Refused| Denied {
-            refused,
-            // A foreign tenant's token proves nothing here.
-            token: (tenant.id == question.tenant).then(|| slot.id()),
-            limit: None,
-        };
-        let allowed = judge(&facts, question, now.time).map_err(|refused| {
-            if tenant.id == question.tenant {
-                denied(refused)
-            } else {
-                lost
-            }
-        })?;
-        let limit = meter(slot, kept.brief.limit(), now).map_err(|retry_us| Denied {
-            limit: kept.brief.limit(),
-            ..denied(Refused {
-                retry_us,
-                ..Refusal::LimitExceeded.into()
-            })
-        })?;
-        Ok(Passed {
-            token: slot.id(),
-            class: slot.class(),
-            subject: owner.id,
-            scopes: allowed.scopes(),
-            expires: slot.expires(),
-            replaced_until,
-            limit,
-            observe: slot.used(now.time.seconds()),
-            rehash: None,
-        })
-    }
-}
-
-/// Meters one use: the limit and what is left of it, or how long to wait.
-fn meter(slot: &Slot, limit: Option<Limit>, now: Now) -> Result<Option<(Limit, u32)>, u64> {
-    let Some(limit) = limit else {
-        return Ok(None);
-    };
-    match slot.meter(limit, now.meter_us) {
-        Metered::Within { remaining, .. } => Ok(Some((limit, remaining))),
-        Metered::Beyond { retry_us } => Err(retry_us),
-    }
-}
-
-fn held<'a>(slot: &Slot, kept: &'a Kept, replaced_until: Option<Time>) -> Held<'a> {
-    // A token that was never used is idle since it was born. Plain terms know no idle expiry, and are not read.
-    let born = || {
-        let idle = !kept.brief.is_plain() && kept.terms.idle.is_some();
-        idle.then(|| slot.id().born())
-    };
-    Held {
-        class: slot.class(),
-        terms: &kept.terms,
-        brief: Some(&kept.brief),
-        issued: slot.issued(),
-        expires: slot.expires(),
-        state: slot.state(),
-        last_used: slot.last_used().or_else(born),
-        replaced_until,
     }
 }
