@@ -1,6 +1,6 @@
 //! Writing: a batch is one transaction.
 
-use rusqlite::{OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, inconsistent, read, stored};
 use crate::{
@@ -25,9 +25,7 @@ impl Store for Sqlite {
             // Another process wrote here: two histories must never meet in one file.
             return Err(inconsistent("head", "size", head.size));
         }
-        for (entry, row) in batch.entries {
-            append_entry(&tx, entry, row)?;
-        }
+        append_entries(&tx, batch).map_err(disk(DOING))?;
         append_tiles(&tx, batch)?;
         let size = batch.from + u64::try_from(batch.entries.len()).unwrap_or_default();
         tx.prepare_cached("UPDATE head SET size = ?1, frontier = ?2, batch = ?3 WHERE one = 1")
@@ -111,96 +109,108 @@ impl Sqlite {
     }
 }
 
-fn append_entry(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), StoreError> {
-    tx.prepare_cached("INSERT INTO event (idx, leaf, salt, record) VALUES (?1, ?2, ?3, ?4)")
-        .and_then(|mut s| {
-            s.execute(params![
-                stored(entry.index),
-                entry.leaf,
-                entry.salt,
-                entry.record
-            ])
-        })
-        .map_err(disk(DOING))?;
-    append_trail(tx, entry, row)?;
-    match row {
-        Row::Token(token) => tx
-            .prepare_cached(
+fn append_entries(tx: &Transaction<'_>, batch: &Batch<'_>) -> rusqlite::Result<()> {
+    let mut statements = Statements::prepare(tx)?;
+    for (entry, row) in batch.entries {
+        statements.append(entry, row)?;
+    }
+    Ok(())
+}
+
+/// The statements of a batch, looked up once for all of its events.
+struct Statements<'tx> {
+    event: CachedStatement<'tx>,
+    trail: CachedStatement<'tx>,
+    token: CachedStatement<'tx>,
+    entity: CachedStatement<'tx>,
+    token_before: CachedStatement<'tx>,
+    entity_before: CachedStatement<'tx>,
+}
+
+impl<'tx> Statements<'tx> {
+    fn prepare(tx: &'tx Transaction<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            event: tx.prepare_cached(
+                "INSERT INTO event (idx, leaf, salt, record) VALUES (?1, ?2, ?3, ?4)",
+            )?,
+            trail: tx.prepare_cached(
+                "INSERT INTO trail (tenant, idx, about, previous, salt, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?,
+            token: tx.prepare_cached(
                 "INSERT INTO token (tenant, id, event, subject, class, state, expires, body)
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)
                  ON CONFLICT (tenant, id) DO UPDATE SET event = excluded.event, state = excluded.state,
                      expires = excluded.expires, body = excluded.body",
-            )
-            .and_then(|mut s| {
-                s.execute(params![
-                    token.tenant.bytes(),
-                    token.id.bytes(),
-                    stored(entry.index),
-                    token.subject,
-                    token.class,
-                    token.state,
-                    token.expires,
-                    token.body
-                ])
-            })
-            .map(drop)
-            .map_err(disk(DOING)),
-        Row::Entity(entity) => tx
-            .prepare_cached(
+            )?,
+            entity: tx.prepare_cached(
                 "INSERT INTO entity (tenant, kind, id, event, body) VALUES (?1, ?2, ?3, ?4, ?5)
                  ON CONFLICT (tenant, kind, id) DO UPDATE SET event = excluded.event, body = excluded.body",
-            )
-            .and_then(|mut s| {
-                s.execute(params![
-                    entity.tenant.bytes(),
-                    entity.kind,
-                    entity.id,
-                    stored(entry.index),
-                    entity.body
-                ])
-            })
-            .map(drop)
-            .map_err(disk(DOING)),
-        Row::None => Ok(()),
+            )?,
+            token_before: tx
+                .prepare_cached("SELECT event FROM token WHERE tenant = ?1 AND id = ?2")?,
+            entity_before: tx.prepare_cached(
+                "SELECT event FROM entity WHERE tenant = ?1 AND kind = ?2 AND id = ?3",
+            )?,
+        })
     }
-}
 
-/// The trail leads back through one thing's history: the row still holds the index of the event before.
-fn append_trail(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<(), StoreError> {
-    let previous = if entry.first {
-        None
-    } else {
-        event_before(tx, entry, row)?
-    };
-    let (salt, words) = entry.aside.as_ref().map(|a| (a.salt, &a.words)).unzip();
-    let (tenant, index) = (entry.tenant.bytes(), stored(entry.index));
-    tx.prepare_cached(
-        "INSERT INTO trail (tenant, idx, about, previous, salt, words) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-    )
-    .and_then(|mut s| s.execute(params![tenant, index, entry.about, previous, salt, words]))
-    .map(drop)
-    .map_err(disk(DOING))
-}
+    fn append(&mut self, entry: &Entry, row: &Row) -> rusqlite::Result<()> {
+        let index = stored(entry.index);
+        self.event
+            .execute(params![index, entry.leaf, entry.salt, entry.record])?;
+        self.append_trail(entry, row)?;
+        match row {
+            Row::Token(token) => self.token.execute(params![
+                token.tenant.bytes(),
+                token.id.bytes(),
+                index,
+                token.subject,
+                token.class,
+                token.state,
+                token.expires,
+                token.body
+            ])?,
+            Row::Entity(entity) => self.entity.execute(params![
+                entity.tenant.bytes(),
+                entity.kind,
+                entity.id,
+                index,
+                entity.body
+            ])?,
+            Row::None => 0,
+        };
+        Ok(())
+    }
 
-/// The event before this one about the same thing: its row still holds the index.
-fn event_before(tx: &Transaction<'_>, entry: &Entry, row: &Row) -> Result<Option<i64>, StoreError> {
-    let tenant = entry.tenant.bytes();
-    let found = match row {
-        Row::Token(token) => tx
-            .prepare_cached("SELECT event FROM token WHERE tenant = ?1 AND id = ?2")
-            .and_then(|mut s| {
-                s.query_row(params![tenant, token.id.bytes()], |r| r.get(0))
-                    .optional()
-            }),
-        Row::Entity(entity) => tx
-            .prepare_cached("SELECT event FROM entity WHERE tenant = ?1 AND kind = ?2 AND id = ?3")
-            .and_then(|mut s| {
-                s.query_row(params![tenant, entity.kind, entity.id], |r| r.get(0))
-                    .optional()
-            }),
-        Row::None => Ok(None),
-    };
-    found.map_err(disk(DOING))
+    /// The trail leads back through one thing's history: the row still holds the index of the event before.
+    fn append_trail(&mut self, entry: &Entry, row: &Row) -> rusqlite::Result<()> {
+        let previous = if entry.first {
+            None
+        } else {
+            self.event_before(entry, row)?
+        };
+        let (salt, words) = entry.aside.as_ref().map(|a| (a.salt, &a.words)).unzip();
+        let (tenant, index) = (entry.tenant.bytes(), stored(entry.index));
+        self.trail
+            .execute(params![tenant, index, entry.about, previous, salt, words])?;
+        Ok(())
+    }
+
+    /// The event before this one about the same thing: its row still holds the index.
+    fn event_before(&mut self, entry: &Entry, row: &Row) -> rusqlite::Result<Option<i64>> {
+        let tenant = entry.tenant.bytes();
+        match row {
+            Row::Token(token) => self
+                .token_before
+                .query_row(params![tenant, token.id.bytes()], |r| r.get(0))
+                .optional(),
+            Row::Entity(entity) => self
+                .entity_before
+                .query_row(params![tenant, entity.kind, entity.id], |r| r.get(0))
+                .optional(),
+            Row::None => Ok(None),
+        }
+    }
 }
 
 fn append_tiles(tx: &Transaction<'_>, batch: &Batch<'_>) -> Result<(), StoreError> {

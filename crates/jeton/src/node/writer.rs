@@ -12,7 +12,7 @@ use std::{
     sync::{
         Arc,
         atomic::Ordering::Relaxed,
-        mpsc::{Receiver, RecvTimeoutError, TryRecvError, sync_channel},
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
     },
     time::Duration,
 };
@@ -45,8 +45,6 @@ use crate::{
 pub const BATCH_MAX: usize = 1024;
 /// The most commands that wait.
 pub const QUEUE_MAX: usize = 8192;
-/// How long a batch waits for company at most, where the one before had some.
-const GATHER: Duration = Duration::from_micros(100);
 /// Checkpoints are signed at most this often.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
@@ -91,7 +89,6 @@ pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<(
         shared,
         directory,
         signed: 0,
-        last_batch: 0,
         runtime: tokio::runtime::Handle::try_current().ok(),
         moments: moment::Moments::default(),
     };
@@ -105,11 +102,28 @@ struct State {
     shared: Arc<Shared>,
     directory: Directory,
     signed: u64,
-    /// How many commands the last batch held.
-    last_batch: usize,
     /// Where answers are given, so that the next batch need not wait until all have been told.
     runtime: Option<tokio::runtime::Handle>,
     moments: moment::Moments,
+}
+
+/// Chance for the salts of one batch, drawn many at a time: one draw costs as much as sealing an event. Nothing of it outlives
+/// the batch, so that no copy of this process could ever hand out the same again.
+#[derive(Default)]
+struct Salts {
+    drawn: Vec<u8>,
+}
+
+impl Salts {
+    fn take<const N: usize>(&mut self) -> [u8; N] {
+        if self.drawn.len() < N {
+            self.drawn = capability::draw::<4096>().to_vec();
+        }
+        let rest = self.drawn.len().saturating_sub(N);
+        let taken = self.drawn.split_off(rest);
+        // Always N bytes; should that ever be wrong, a draw of its own is as good.
+        taken.try_into().unwrap_or_else(|_| capability::draw())
+    }
 }
 
 /// What a batch has come to, before it is stored.
@@ -120,6 +134,7 @@ struct Drafted {
     records: Vec<Record>,
     entries: Vec<(Entry, Row)>,
     tiles: Vec<Tile>,
+    salts: Salts,
 }
 
 impl State {
@@ -132,7 +147,10 @@ impl State {
             match inbox.recv_timeout(CHECKPOINT_EVERY) {
                 Ok(first) => {
                     stop |= self.take(first, &mut jobs);
-                    stop |= self.gather(inbox, &mut jobs, &since);
+                    while jobs.len() < BATCH_MAX && !stop {
+                        let Ok(message) = inbox.try_recv() else { break };
+                        stop |= self.take(message, &mut jobs);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => stop = true,
@@ -148,32 +166,6 @@ impl State {
                 return;
             }
         }
-    }
-
-    /// Takes what has queued. Those who were answered together ask again together, but not at the same instant: whoever
-    /// comes first would otherwise be committed alone, and the rest would wait for it. A lone submitter waits for nobody.
-    fn gather(
-        &mut self,
-        inbox: &Receiver<Message>,
-        jobs: &mut Vec<Box<dyn Job>>,
-        since: &impl Fn() -> Duration,
-    ) -> bool {
-        let (until, expected) = (since() + GATHER, self.last_batch);
-        while jobs.len() < BATCH_MAX {
-            match inbox.try_recv() {
-                Ok(message) => {
-                    if self.take(message, jobs) {
-                        return true;
-                    }
-                }
-                Err(TryRecvError::Empty) if jobs.len() < expected && since() < until => {
-                    std::thread::yield_now();
-                }
-                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-            }
-        }
-        self.last_batch = jobs.len();
-        false
     }
 
     fn take(&mut self, message: Message, jobs: &mut Vec<Box<dyn Job>>) -> bool {
@@ -206,6 +198,7 @@ impl State {
             records: Vec::new(),
             entries: Vec::new(),
             tiles: Vec::new(),
+            salts: Salts::default(),
         };
         let now = self.bench.clock.time();
         for job in &mut jobs {
@@ -265,7 +258,7 @@ impl State {
         let (tenant, actor, request, mut words, events) = events;
         for event in events {
             let aside = words.take().map(|words| Aside {
-                salt: capability::draw(),
+                salt: draft.salts.take(),
                 words,
             });
             let record = Record {
@@ -287,7 +280,7 @@ impl State {
                 key: &key,
                 tenant_sequence: draft.directory.tenant_events(tenant) + 1,
                 about_sequence,
-                salt: capability::draw(),
+                salt: draft.salts.take(),
             };
             let entry = draft.sealer.seal(&record, &seal, aside, &mut draft.tiles);
             let entry = entry.map_err(|_| "a record is too large")?;
