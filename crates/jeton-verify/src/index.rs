@@ -19,7 +19,7 @@ use jeton_core::{
     },
 };
 
-use crate::{owner::Owners, record::Slot, table::Table};
+use crate::{owner::Owners, prefetch::prefetch, record::Slot, table::Table};
 
 const CHUNK: usize = 1024;
 const NONE: u32 = u32::MAX;
@@ -166,29 +166,29 @@ impl Index {
             .find(hash, |p| self.slot(p).is_some_and(|s| s.digest == halves))
     }
 
-    /// Begins a look-up, so that a batch can have its cache misses at once.
-    #[must_use]
-    pub fn touch(&self, digest: &Digest) -> u32 {
+    /// Begins a look-up, so that a batch can have its cache misses at once: the table's entry is on its way.
+    pub fn begin(&self, digest: &Digest) {
         let [hash, _] = digest.halves();
-        self.by_digest.touch(hash)
+        self.by_digest.begin(hash);
     }
 
-    /// Reads what a decision on the token at a position will need, for the same reason.
-    #[must_use]
-    pub fn touch_slot(&self, position: u32) -> u32 {
-        let Some(slot) = self.slot(position) else {
-            return 0;
-        };
-        let terms = self.terms(slot.terms);
-        self.owners.touch(slot.owner) ^ u32::from(terms.is_some_and(|k| k.brief.is_plain()))
+    /// Goes on with it: the slot that the digest most likely leads to is on its way.
+    pub fn begin_slot(&self, digest: &Digest) {
+        let [hash, _] = digest.halves();
+        if let Some(slot) = self.by_digest.likely(hash).and_then(|p| self.slot(p)) {
+            prefetch(slot);
+        }
     }
 
-    /// Reads the slot that a digest most likely leads to, for the same reason.
-    #[must_use]
-    pub fn touch_found(&self, digest: &Digest) -> u32 {
+    /// And with what a decision on the slot will need: its owner, its terms.
+    pub fn begin_decision(&self, digest: &Digest) {
         let [hash, _] = digest.halves();
-        let slot = self.by_digest.likely(hash).and_then(|p| self.slot(p));
-        slot.map_or(0, |s| s.owner)
+        if let Some(slot) = self.by_digest.likely(hash).and_then(|p| self.slot(p)) {
+            self.owners.begin(slot.owner);
+            if let Some(terms) = self.terms(slot.terms) {
+                prefetch(terms);
+            }
+        }
     }
 
     fn find_id(&self, id: TokenId) -> Option<u32> {

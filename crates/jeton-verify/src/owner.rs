@@ -10,6 +10,8 @@ use jeton_core::{
     subject::{Standing, Subject, SubjectId},
 };
 
+use crate::prefetch::prefetch;
+
 /// One owner in 32 bytes: never across two cache lines.
 #[derive(Clone, Copy)]
 #[repr(C, align(32))]
@@ -138,11 +140,12 @@ impl Owners {
         Ok(number)
     }
 
-    /// Reads a little of an owner, so that a batch can have its cache misses at once.
-    #[must_use]
-    pub fn touch(&self, slot: u32) -> u32 {
+    /// An owner is on its way, so that a batch can have its cache misses at once.
+    pub fn begin(&self, slot: u32) {
         let at = usize::try_from(slot).unwrap_or(usize::MAX);
-        self.compact.get(at).map_or(0, |c| c.rights)
+        if let Some(owner) = self.compact.get(at) {
+            prefetch(owner);
+        }
     }
 
     /// An owner as the judge sees it, and the slot of its tenant.

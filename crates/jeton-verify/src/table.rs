@@ -4,6 +4,8 @@
 //! that 31 of 32 strangers are passed over without looking. Entries are never removed; a stale one leads to a thing that
 //! does not compare equal, which is harmless.
 
+use crate::prefetch::prefetch;
+
 /// Positions are below this: 2^27 - 1.
 pub const POSITIONS_MAX: u32 = (1 << POSITION_BITS) - 1;
 const POSITION_BITS: u32 = 27;
@@ -55,13 +57,11 @@ impl Table {
         find_in(&self.old, hash, &is_it)
     }
 
-    /// Reads the first entry that a hash leads to, so that a batch can have all its misses at once.
-    #[must_use]
-    pub fn touch(&self, hash: u64) -> u32 {
-        self.entries
-            .get(home(hash, self.entries.len()))
-            .copied()
-            .unwrap_or(EMPTY)
+    /// Begins a look-up: the first entry that a hash leads to is on its way.
+    pub fn begin(&self, hash: u64) {
+        if let Some(entry) = self.entries.get(home(hash, self.entries.len())) {
+            prefetch(entry);
+        }
     }
 
     /// The position that a hash most likely leads to: nothing but the table is read.

@@ -70,7 +70,7 @@ impl View<'_> {
         })
     }
 
-    /// Each step of the way reads memory for all of a group before the next step needs it: while one digest is computed, the
+    /// Each step of the way fetches memory for all of a group before the next step needs it: while one digest is computed, the
     /// table's entry for the one before is on its way.
     pub(super) fn check_group(
         &self,
@@ -80,7 +80,6 @@ impl View<'_> {
         mut answer: impl FnMut(usize, Result<Passed, Denied>),
     ) {
         let unknown = Denied::from(Refusal::TokenUnknown);
-        let mut touched = 0;
         let mut known = [const { None }; AT_ONCE];
         for (slot, (text, _)) in known.iter_mut().zip(asked) {
             *slot = Some(
@@ -89,19 +88,17 @@ impl View<'_> {
                     .and_then(|token| {
                         let own = peppers.get(&token.prefix().as_u64()).ok_or(unknown)?;
                         let presented = Presented::new(token, own);
-                        touched ^= self.index.touch(&presented.digest);
+                        self.index.begin(&presented.digest);
                         Ok(presented)
                     }),
             );
         }
         for presented in known.iter().flatten().flatten() {
-            touched ^= self.index.touch_found(&presented.digest);
+            self.index.begin_slot(&presented.digest);
         }
         for presented in known.iter().flatten().flatten() {
-            let found = self.index.find(&presented.digest);
-            touched ^= found.map_or(0, |p| self.index.touch_slot(p));
+            self.index.begin_decision(&presented.digest);
         }
-        core::hint::black_box(touched);
         for (n, (known, (_, question))) in known.iter().flatten().zip(asked).enumerate() {
             let verdict = match known {
                 Ok(presented) => self.check(presented, question, now),
