@@ -9,7 +9,7 @@ mod write;
 use std::{collections::HashMap, sync::Arc};
 
 use jeton_core::{
-    check::brief::Brief,
+    check::{brief::Brief, judge::Held},
     directory::{Directory, Inapplicable},
     id::TokenId,
     time::Time,
@@ -49,6 +49,28 @@ pub struct Kept {
 }
 
 const _: () = assert!(size_of::<Kept>() == 64);
+
+impl Kept {
+    /// A token on these terms as the judge sees it.
+    #[must_use]
+    pub fn held(&self, slot: &Slot, replaced_until: Option<Time>) -> Held<'_> {
+        // A token that was never used is idle since it was born. Plain terms know no idle expiry, and are not read.
+        let born = || {
+            let idle = !self.brief.is_plain() && self.terms.idle.is_some();
+            idle.then(|| slot.id().born())
+        };
+        Held {
+            class: slot.class(),
+            terms: &self.terms,
+            brief: Some(&self.brief),
+            issued: slot.issued(),
+            expires: slot.expires(),
+            state: slot.state(),
+            last_used: slot.last_used().or_else(born),
+            replaced_until,
+        }
+    }
+}
 
 /// The index.
 #[derive(Default)]

@@ -242,6 +242,10 @@ async fn what_a_connection_remembers_of_its_asker_ends_with_the_pepper() {
         }
         retired.refused(409, "state_conflict");
     }
+    let mut kept = [Wire::open(&a).await, Wire::ordinary(&a).await];
+    for wire in &mut kept {
+        says(wire, "200").await;
+    }
     // The old secret of a rotated token, found under the older pepper alone, is good for the overlap at every request.
     peppers(json!({"action": "rotate"})).await.is(200);
     let path = format!("/v1/tokens/{id}/rotate");

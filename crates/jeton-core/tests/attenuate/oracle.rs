@@ -10,7 +10,8 @@ use std::{collections::BTreeMap, net::IpAddr};
 use jeton_core::{
     api::{JETON_API, own},
     check::{
-        judge::{self, Facts},
+        brief::Brief,
+        judge::{self, Facts, Held},
         question::Question,
     },
     directory::Directory,
@@ -533,6 +534,15 @@ impl Oracle {
             owner: owner.owner(),
             directory,
         };
+        // As the index lends it: the judgement must be the same, whatever the brief can tell.
+        let brief = Brief::of(&record.terms);
+        let in_brief = Facts {
+            token: Held {
+                brief: Some(&brief),
+                ..facts.token
+            },
+            ..facts
+        };
         let alive = judge::alive(&facts, now).is_ok();
         let permitted = self.reach(&record.terms.permit);
         let address: Option<IpAddr> = place.address.and_then(|a| a.parse().ok());
@@ -547,7 +557,13 @@ impl Oracle {
                 method: place.method,
                 path: place.path,
             };
-            let allowed = judge::judge(&facts, &question, now).is_ok();
+            let judged = judge::judge(&facts, &question, now);
+            if judge::judge(&in_brief, &question, now) != judged {
+                return Err(format!(
+                    "the brief says otherwise than {judged:?} in {place:?}"
+                ));
+            }
+            let allowed = judged.is_ok();
             let sources = self.sources(owner);
             let owned = sources
                 .iter()

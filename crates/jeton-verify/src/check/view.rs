@@ -4,21 +4,17 @@ use std::collections::HashMap;
 
 use jeton_core::{
     check::{
-        judge::{Facts, Held, Refused, judge},
+        judge::{Facts, Refused, judge},
         question::Question,
     },
     directory::Directory,
     limit::{Limit, Metered},
     refusal::Refusal,
-    time::Time,
     token::{digest::Digest, text::TokenText},
 };
 
 use super::{Denied, Now, Passed, Peppers};
-use crate::{
-    index::{Index, Kept},
-    record::Slot,
-};
+use crate::{index::Index, record::Slot};
 
 /// So many checks of a batch go side by side.
 pub(super) const AT_ONCE: usize = 16;
@@ -124,7 +120,7 @@ impl View<'_> {
         let tenant = self.directory.tenant_at(tenant).ok_or(lost)?;
         let kept = self.index.terms(slot.terms).ok_or(lost)?;
         let facts = Facts {
-            token: held(slot, kept, replaced_until),
+            token: kept.held(slot, replaced_until),
             tenant,
             owner,
             directory: self.directory,
@@ -171,23 +167,5 @@ fn meter(slot: &Slot, limit: Option<Limit>, now: Now) -> Result<Option<(Limit, u
     match slot.meter(limit, now.meter_us) {
         Metered::Within { remaining, .. } => Ok(Some((limit, remaining))),
         Metered::Beyond { retry_us } => Err(retry_us),
-    }
-}
-
-fn held<'a>(slot: &Slot, kept: &'a Kept, replaced_until: Option<Time>) -> Held<'a> {
-    // A token that was never used is idle since it was born. Plain terms know no idle expiry, and are not read.
-    let born = || {
-        let idle = !kept.brief.is_plain() && kept.terms.idle.is_some();
-        idle.then(|| slot.id().born())
-    };
-    Held {
-        class: slot.class(),
-        terms: &kept.terms,
-        brief: Some(&kept.brief),
-        issued: slot.issued(),
-        expires: slot.expires(),
-        state: slot.state(),
-        last_used: slot.last_used().or_else(born),
-        replaced_until,
     }
 }

@@ -15,9 +15,7 @@ use tokio::sync::watch;
 use super::talk::Talk;
 use crate::{
     http::extract,
-    net::{
-        ConnInfo, ConnStats, Express, Limits, Listener, Server, TlsIdentity, Whole, server_config,
-    },
+    net::{ConnInfo, ConnStats, Express, Limits, Listener, Server, TlsIdentity, server_config},
 };
 
 /// The running example.
@@ -87,13 +85,7 @@ impl Example {
     }
 }
 
-impl Express for Door {
-    const IS_EXPRESS: bool = false;
-
-    fn express(&self, _: &Whole<'_>, _: &mut Vec<u8>) -> bool {
-        false
-    }
-}
+impl Express for Door {}
 
 impl Service<Request<Incoming>> for Door {
     type Response = Response<Full<Bytes>>;

@@ -216,14 +216,9 @@ fn admit<F: Fields + ?Sized>(
         path: Some(path),
     };
     let now = doors.node.clock.now();
-    let at_once = known.map(|(_, digest)| verifier.check_digest(&digest, &question, now));
-    let checked = match at_once {
-        // A digest that leads nowhere any more says nothing of the text.
+    let checked = match known {
+        Some((_, digest)) => verifier.check_digest(&digest, &question, now),
         None => verifier.check(&text, &question, now),
-        Some(Err(denied)) if denied.refused.refusal == Refusal::TokenUnknown => {
-            verifier.check(&text, &question, now)
-        }
-        Some(checked) => checked,
     };
     let passed = checked.map_err(|denied| {
         memo.forget();

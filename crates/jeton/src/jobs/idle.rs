@@ -7,7 +7,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use jeton_core::{
-    check::judge::IDLE_GRACE,
     decision::Decision,
     event::Actor,
     id::{TenantId, TokenId},
@@ -70,10 +69,7 @@ fn idle_at(index: &Index, position: u32, now: Time) -> Option<TokenId> {
     if slot.leads_to().is_some() || slot.state() != State::Active {
         return None;
     }
-    let terms = &index.terms(slot.terms)?.terms;
-    let begins = terms.permit.conditions.not_before.unwrap_or_default();
-    let used = slot.last_used().unwrap_or_else(|| slot.id().born());
-    let idle_from = used.max(begins).after(terms.idle?).after(IDLE_GRACE);
+    let idle_from = index.terms(slot.terms)?.held(slot, None).idle_from()?;
     let ended = slot.expires().is_some_and(|at| now >= at);
     (!ended && now >= idle_from).then(|| slot.id())
 }

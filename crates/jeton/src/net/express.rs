@@ -15,7 +15,7 @@ use std::task::{Poll, ready};
 use hyper::body::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::activity::Begun;
 use super::limits::Limits;
@@ -48,14 +48,16 @@ pub struct Whole<'a> {
     pub body: &'a [u8],
 }
 
-/// A service that can answer some requests at once.
+/// A service that can answer some requests at once. One that has none implements it with nothing.
 pub trait Express {
     /// Whether it ever does: otherwise connections go to hyper at once.
-    const IS_EXPRESS: bool;
+    const IS_EXPRESS: bool = false;
 
     /// Appends a whole HTTP/1.1 message to `out` that leaves the connection open. `false`: this is none of its requests, and
     /// nothing was done.
-    fn express(&self, request: &Whole<'_>, out: &mut Vec<u8>) -> bool;
+    fn express(&self, _request: &Whole<'_>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
 }
 
 /// A connection that leaves the lane.
@@ -101,11 +103,7 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
         if rounds == ROUNDS_MAX {
             rounds = 0;
             if *stop.borrow() {
-                let begun = waiting.now(!input.is_empty());
-                return Left::Ordinary {
-                    unanswered: input.into(),
-                    begun,
-                };
+                return waiting.leave(input);
             }
             tokio::task::yield_now().await;
         }
@@ -124,53 +122,53 @@ pub(super) async fn serve<S: Express, T: AsyncRead + AsyncWrite + Unpin>(
         match next {
             Next::Answer => continue,
             Next::Read if pieces <= PIECES_MAX => {}
-            Next::Leave | Next::Read => {
-                let begun = waiting.now(true);
-                return Left::Ordinary {
-                    unanswered: input.into(),
-                    begun,
-                };
-            }
+            Next::Leave | Next::Read => return waiting.leave(input),
         }
         if input.is_empty() {
             give_back(&mut input);
             give_back(&mut out);
         }
-        let read = std::future::poll_fn(|cx| {
-            loop {
-                if let Poll::Ready(read) = poll_read(socket, cx, &mut input) {
-                    return Poll::Ready(Some(read));
-                }
-                if stopping.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(None);
-                }
-                // Looked at only when the alarm rings or a request has come in part.
-                if !input.is_empty() {
-                    let due = waiting.due(true, limits);
-                    if due < alarm.deadline() {
-                        alarm.as_mut().reset(due);
-                    }
-                }
-                ready!(alarm.as_mut().poll(cx));
-                let due = waiting.due(!input.is_empty(), limits);
-                if due <= Instant::now() {
-                    return Poll::Ready(None);
-                }
-                alarm.as_mut().reset(due);
-            }
-        });
-        match read.await {
+        let pauses = (stopping.as_mut(), alarm.as_mut());
+        match more(socket, &mut input, &mut waiting, limits, pauses).await {
             Some(Ok(bytes)) if bytes > 0 => {}
             Some(Err(error)) => return Left::Broken(error),
-            Some(Ok(_)) | None => {
-                let begun = waiting.now(!input.is_empty());
-                return Left::Ordinary {
-                    unanswered: input.into(),
-                    begun,
-                };
-            }
+            Some(Ok(_)) | None => return waiting.leave(input),
         }
     }
+}
+
+/// Reads what comes; `None` at the stop, or when what the connection is doing has lasted too long.
+async fn more<T: AsyncRead + Unpin>(
+    socket: &mut T,
+    input: &mut Vec<u8>,
+    waiting: &mut Waiting,
+    limits: &Limits,
+    (mut stopping, mut alarm): (Pin<&mut impl Future<Output = ()>>, Pin<&mut Sleep>),
+) -> Option<io::Result<usize>> {
+    std::future::poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(read) = poll_read(socket, cx, input) {
+                return Poll::Ready(Some(read));
+            }
+            if stopping.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(None);
+            }
+            // Looked at only when the alarm rings or a request has come in part.
+            if !input.is_empty() {
+                let due = waiting.due(true, limits);
+                if due < alarm.deadline() {
+                    alarm.as_mut().reset(due);
+                }
+            }
+            ready!(alarm.as_mut().poll(cx));
+            let due = waiting.due(!input.is_empty(), limits);
+            if due <= Instant::now() {
+                return Poll::Ready(None);
+            }
+            alarm.as_mut().reset(due);
+        }
+    })
+    .await
 }
 
 /// A connection that only waits does not keep what its busiest moment took.
@@ -200,6 +198,14 @@ impl Waiting {
             self.begun = Begun::Head(Instant::now());
         }
         self.begun
+    }
+
+    /// To hyper, with what was not answered and the clock as it stands.
+    fn leave(mut self, input: Vec<u8>) -> Left {
+        Left::Ordinary {
+            begun: self.now(!input.is_empty()),
+            unanswered: input.into(),
+        }
     }
 
     /// When that has lasted too long.

@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::ca::{LocalCa, ensure_local_ca};
 use super::client::{ANSWER_BYTES_MAX, Client};
-use super::express::{Express, Whole};
+use super::express::Express;
 use super::limits::{ConnCounts, ConnStats, Limits};
 use super::listen::Listener;
 use super::serve::{ConnInfo, Server, StopSummary};
@@ -90,13 +90,7 @@ type Answering = Pin<Box<dyn Future<Output = Result<Response<Full<Bytes>>, Infal
 /// A service that leaves every request to hyper.
 struct Ordinary<S>(S);
 
-impl<S> Express for Ordinary<S> {
-    const IS_EXPRESS: bool = false;
-
-    fn express(&self, _: &Whole<'_>, _: &mut Vec<u8>) -> bool {
-        false
-    }
-}
+impl<S> Express for Ordinary<S> {}
 
 impl<S: Service<Request<Incoming>>> Service<Request<Incoming>> for Ordinary<S> {
     type Response = S::Response;

@@ -107,8 +107,8 @@ struct State {
     moments: moment::Moments,
 }
 
-/// Chance for the salts of one batch, drawn many at a time: one draw costs as much as sealing an event. Nothing of it outlives
-/// the batch, so that no copy of this process could ever hand out the same again.
+/// Chance for the salts of one batch, drawn many at a time: one draw costs as much as sealing an event. It ends with the batch:
+/// nothing of it waits where a copy of this process (a machine that is restored from an image) would find it again.
 #[derive(Default)]
 struct Salts {
     drawn: Vec<u8>,
