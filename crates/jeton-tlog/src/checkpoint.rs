@@ -137,6 +137,15 @@ impl Checkpoint {
             .map_err(CheckpointError::Note)
     }
 
+    /// Signs the checkpoint and gives the signature line alone: of a second key, while one takes over from the other.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::sign`].
+    pub fn signature(&self, key: &SigningKey) -> Result<String, CheckpointError> {
+        self.check_name(key.name())?;
+        key.sign(&self.to_string()).map_err(CheckpointError::Note)
+    }
+
     /// The identity of the log.
     #[must_use]
     pub fn origin(&self) -> &str {

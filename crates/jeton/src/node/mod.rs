@@ -2,9 +2,12 @@
 
 mod dir;
 pub mod disk;
+pub mod high_water;
 pub mod keyring;
 mod learn;
 pub mod observe;
+pub mod publish;
+pub mod quarantine;
 pub mod snapshot;
 pub mod start;
 pub mod writer;
