@@ -81,6 +81,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         replays: Replays::default(),
         stopping: false.into(),
         conns: Arc::clone(&conns),
+        tiles_public: config.tiles == "public",
     });
     let setup = offer_setup(&doors, config)?;
     let (listeners, ca_pem, reload) = listeners(config, &clock, &stopped).await?;

@@ -75,6 +75,12 @@ impl Log {
         begun.next().map_or("", |e| &e.origin)
     }
 
+    /// In which epoch it is, from 1; 0 before the first event.
+    #[must_use]
+    pub fn epoch(&self) -> u32 {
+        u32::try_from(self.epochs.len()).unwrap_or(u32::MAX)
+    }
+
     /// The keys that sign now: two while one takes over from the other.
     pub fn signing(&self) -> impl Iterator<Item = &LogKey> {
         self.keys.iter().filter(|k| k.retired.is_none())

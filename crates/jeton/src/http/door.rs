@@ -53,6 +53,8 @@ pub struct Doors {
     pub stopping: std::sync::atomic::AtomicBool,
     /// Connection counters.
     pub conns: Arc<crate::net::ConnStats>,
+    /// Whether anybody may read the log's tiles.
+    pub tiles_public: bool,
 }
 
 impl Doors {

@@ -112,13 +112,16 @@ pub(super) fn older(
     mark: Option<Mark>,
     end: End,
 ) -> Result<Option<Quarantine>, StartError> {
-    let Some(mark) = mark else { return Ok(None) };
+    let Some(mark) = mark.filter(|m| m.epoch >= end.epoch) else {
+        // Nothing was shown yet, or the ledger says itself that an epoch began since.
+        return Ok(None);
+    };
     let other = || Quarantine {
         memory: Memory::HighWater,
         served: mark.size,
         stored: end.size,
     };
-    if mark.size > end.size {
+    if mark.size > end.size || mark.epoch > end.epoch {
         return Ok(Some(other()));
     }
     let Some(root) = mark.root else {
