@@ -7,6 +7,7 @@ pub mod fsck;
 pub mod ledger;
 pub mod row;
 pub mod sqlite;
+pub mod witness;
 
 use jeton_core::{
     id::{TenantId, TokenId},

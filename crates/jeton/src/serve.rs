@@ -147,13 +147,15 @@ fn offer_setup(doors: &Doors, config: &Config) -> anyhow::Result<Option<(Secret,
     Ok(Some((secret, file)))
 }
 
-type Opened = (
+/// Bound doors, the local CA if there is one, and the task that watches the certificate.
+pub(crate) type Opened = (
     Vec<Listener>,
     Option<PathBuf>,
     Option<tokio::task::JoinHandle<()>>,
 );
 
-async fn listeners(
+/// Binds the doors that the configuration names; the first is the one with TLS.
+pub(crate) async fn listeners(
     config: &Config,
     clock: &Clock,
     stopped: &watch::Receiver<bool>,

@@ -1,10 +1,11 @@
 //! The node: its keys, its one writer, its start and its sweeps.
 
-mod dir;
+pub(crate) mod dir;
 pub mod disk;
 pub mod keyring;
 mod learn;
 pub mod observe;
 pub mod snapshot;
 pub mod start;
+pub mod witness;
 pub mod writer;
