@@ -14,3 +14,4 @@ pub mod net;
 pub mod node;
 pub mod refusal_pages;
 pub mod serve;
+pub mod witness;

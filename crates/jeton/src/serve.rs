@@ -135,9 +135,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
 
 /// Whether somebody has redeemed a setup secret.
 fn operated(node: &Node) -> bool {
-    let directory = node.verifier.directory();
-    let system = directory.system();
-    system.is_none_or(|s| directory.subjects_after(s, None).next().is_some())
+    node.verifier.directory().log().is_operated()
 }
 
 /// Offers a setup secret while the deployment has no operator.
@@ -151,13 +149,15 @@ fn offer_setup(doors: &Doors, config: &Config) -> anyhow::Result<Option<(Secret,
     Ok(Some((secret, file)))
 }
 
-type Opened = (
+/// Bound doors, the local CA if there is one, and the task that watches the certificate.
+pub(crate) type Opened = (
     Vec<Listener>,
     Option<PathBuf>,
     Option<tokio::task::JoinHandle<()>>,
 );
 
-async fn listeners(
+/// Binds the doors that the configuration names; the first is the one with TLS.
+pub(crate) async fn listeners(
     config: &Config,
     clock: &Clock,
     stopped: &watch::Receiver<bool>,

@@ -12,7 +12,7 @@ use super::{
     fsck,
     link::{self, Link},
     out::Out,
-    policies, profiles, roles, serve, setup, tenants, token_args, tokens, users,
+    policies, profiles, roles, serve, setup, tenants, token_args, tokens, users, witness,
 };
 use crate::demo;
 
@@ -31,6 +31,8 @@ pub struct Cli {
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
+    /// Cosign the heads of somebody else's log
+    Witness(witness::WitnessArgs),
     /// Show the main job from first token to revocation, on a throw-away authority
     Demo(demo::DemoArgs),
     /// Redeem the setup secret of a fresh authority for the operator's credential
@@ -67,7 +69,7 @@ enum Command {
 
 /// The commands as `jeton --help` groups them.
 const GROUPS: [(&str, &[&str]); 4] = [
-    ("Run", &["serve", "setup", "demo"]),
+    ("Run", &["serve", "setup", "demo", "witness"]),
     (
         "Define",
         &["tenant", "api", "role", "user", "app", "policy"],
@@ -161,6 +163,7 @@ fn no_token_among(args: &[std::ffi::OsString]) -> Result<(), Fault> {
 fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
     let link = match command {
         Command::Serve(_) => return root.none_for("serve"),
+        Command::Witness(_) => return root.none_for("witness"),
         Command::Demo(_) => return root.none_for("demo"),
         Command::Fsck(_) => return root.none_for("fsck"),
         Command::Explain(_) => return root.none_for("explain"),
@@ -188,6 +191,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
     under(&mut command, root)?;
     match command {
         Command::Serve(args) => many(serve::run(args, out)),
+        Command::Witness(args) => many(witness::run(args, out)),
         Command::Demo(args) => many(async {
             let told = demo::run(args).await;
             told.map_err(|error| Fault::failed(chain(error.as_ref())))

@@ -32,5 +32,6 @@ mod token_args;
 mod tokens;
 mod units;
 mod users;
+mod witness;
 
 pub use command::{Cli, main};
