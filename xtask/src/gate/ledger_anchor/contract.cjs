@@ -2,10 +2,12 @@
 //
 //   node contract.cjs compile SOURCE            the artifact, as deploy/anchor/JetonAnchor.json has it
 //   node contract.cjs weaken SOURCE RPC         deploys it without its growth check; prints the address
-//   node contract.cjs break ARTIFACT RPC ADDRESS ORIGIN_HASH
+//   node contract.cjs attack ARTIFACT RPC ADDRESS ORIGIN
 //                                               what the contract lets happen that it should not
-//   node contract.cjs read ARTIFACT RPC ADDRESS ORIGIN_HASH
+//   node contract.cjs read ARTIFACT RPC ADDRESS ORIGIN
 //                                               the head and all that was anchored, as ethers reads them
+//   node contract.cjs accounts ARTIFACT RPC     the accounts that the node signs for
+//   node contract.cjs mining ARTIFACT RPC on    whether transactions come into blocks; off, or on, with a block at once
 
 const { readFileSync } = require("fs");
 const solc = require("solc");
@@ -52,7 +54,10 @@ async function weaken(source, rpc) {
   return { contract: await contract.getAddress() };
 }
 
-async function broken(artifact, rpc, address, origin) {
+const hashed = (origin) => ethers.sha256(ethers.toUtf8Bytes(origin));
+
+async function attack(artifact, rpc, address, name) {
+  const origin = hashed(name);
   const { abi } = JSON.parse(readFileSync(artifact, "utf8"));
   const owner = new ethers.Contract(address, abi, await rpc.getSigner(0));
   const stranger = new ethers.Contract(address, abi, await rpc.getSigner(1));
@@ -78,23 +83,34 @@ async function broken(artifact, rpc, address, origin) {
   return { tried: tries.length, let_in, unchanged: after === size };
 }
 
-async function read(artifact, rpc, address, origin) {
+async function read(artifact, rpc, address, name) {
+  const origin = hashed(name);
   const { abi, runtime } = JSON.parse(readFileSync(artifact, "utf8"));
   const contract = new ethers.Contract(address, abi, rpc);
   const head = await contract.head(origin);
   const logs = await contract.queryFilter(contract.filters.Anchored(origin));
   return {
-    size: Number(head.size), root: head.root, note: head.note, number: Number(head.number), time: Number(head.time),
+    size: Number(head.size), root_base64: ethers.encodeBase64(head.root), note: head.note, number: Number(head.number), time: Number(head.time),
     sizes: logs.map((log) => Number(log.args.size)),
     same_code: (await rpc.getCode(address)) === runtime,
   };
+}
+
+async function accounts(artifact, rpc) {
+  return (await rpc.listAccounts()).map((account) => account.address);
+}
+
+async function mining(artifact, rpc, state) {
+  await rpc.send("evm_setAutomine", [state === "on"]);
+  if (state === "on") await rpc.send("evm_mine", []);
+  return state;
 }
 
 async function main([command, file, url, ...rest]) {
   if (command === "compile") return compile(readFileSync(file, "utf8"));
   const rpc = new ethers.JsonRpcProvider(url, undefined, { pollingInterval: 20 });
   try {
-    const work = { weaken, break: broken, read }[command];
+    const work = { weaken, attack, read, accounts, mining }[command];
     return await work(file, rpc, ...rest);
   } finally {
     rpc.destroy();
