@@ -29,6 +29,9 @@ use crate::{
 /// The most bytes of a file of headers.
 const HEADERS_BYTES_MAX: usize = 1 << 20;
 
+/// The most promises that are followed: more than anybody stamps with, and few enough to wait for.
+const PROMISES_MAX: usize = 32;
+
 const STAMP_EXAMPLES: &str = "\
 Examples:
   jeton anchor ots stamp checkpoint --calendar https://a.pool.opentimestamps.org --ca /etc/ssl/certs/ca-certificates.crt
@@ -190,8 +193,16 @@ async fn stamp(args: StampArgs, out: Out) -> Result<(), Fault> {
 
 async fn upgrade(args: UpgradeArgs, out: Out) -> Result<(), Fault> {
     let mut proof = read_proof(&args.proof)?;
+    let promises = pending(&proof);
+    if promises.len() > PROMISES_MAX {
+        let words = format!(
+            "the proof has {} promises, and {PROMISES_MAX} are followed at most",
+            promises.len()
+        );
+        return Err(Fault::failed(words));
+    }
     let mut rows = Vec::new();
-    for (message, uri) in pending(&proof) {
+    for (message, uri) in promises {
         let named = args.calendar.iter().find(|url| same_server(url, &uri));
         let outcome = match named {
             None => "not asked: not named with --calendar".to_owned(),
