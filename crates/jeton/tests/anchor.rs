@@ -3,12 +3,12 @@
 #![expect(clippy::unwrap_used, reason = "a test ends at the first surprise")]
 
 #[path = "cli/shell.rs"]
-#[expect(dead_code, reason = "no server runs here")]
+#[expect(dead_code, reason = "most of it is for other tests")]
 mod shell;
 
 use std::fs;
 
-use shell::Shell;
+use shell::{Server, Shell};
 
 const KEY: &str = "log.example.test+b1cf3ede+AceA/mSNM9C/HTcMKFJtcK/qMkIYQc4u1gCYQ2zJJfqG";
 
@@ -162,4 +162,46 @@ fn the_contract_takes_a_key_an_address_and_a_node() {
     .unwrap();
     let told = put(KEY, "checkpoint", &address, &["--rpc-file", "url"]).fails(2, "no URL");
     assert!(!told.stderr.contains("secret"), "{}", told.stderr);
+}
+
+#[test]
+fn over_tls_a_server_is_asked_under_its_path_and_its_no_is_told_without_it() {
+    let (shell, _) = files();
+    let server = Server::start(&shell);
+    let url = format!("{}/secret/path", server.address);
+    let address = format!("0x{}", "ab".repeat(20));
+    let ask = |ca: &str| {
+        shell.run(&[
+            "anchor",
+            "evm",
+            "verify",
+            "checkpoint",
+            "--key",
+            KEY,
+            "--contract",
+            &address,
+            "--rpc",
+            &url,
+            "--ca",
+            ca,
+        ])
+    };
+    let told = ask(&server.ca).fails(1, "answered 404");
+    assert!(!told.stderr.contains("secret"), "{}", told.stderr);
+    ask("headers").fails(1, "cannot use the server");
+    let calendar = [
+        "anchor",
+        "ots",
+        "stamp",
+        "checkpoint",
+        "-o",
+        "new",
+        "--ca",
+        &server.ca,
+        "--calendar",
+        &url,
+    ];
+    shell.run(&calendar).fails(1, "no calendar took the hash");
+    assert!(!shell.path("new").exists());
+    server.stop();
 }

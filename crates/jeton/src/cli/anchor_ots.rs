@@ -15,7 +15,7 @@ use super::{
     anchor::{instant, open, read_checkpoint, read_file},
     fault::{Fault, chain},
     out::Out,
-    table::{at, by},
+    table::{self, at, by, plain},
 };
 use crate::{
     anchor::{
@@ -152,13 +152,15 @@ async fn stamp(args: StampArgs, out: Out) -> Result<(), Fault> {
     if path.exists() {
         return Err(taken(&path));
     }
+    // All are known to be servers before the first is asked.
+    let calendars = args.calendar.iter().map(|url| open(url, args.ca.as_ref()));
+    let calendars = calendars.collect::<Result<Vec<_>, _>>()?;
     let nonce = capability::draw();
     let message = commitment(&told.digest, &nonce);
     let mut answered: Option<Stamp> = None;
     let mut rows = Vec::new();
-    for url in &args.calendar {
-        let calendar = open(url, args.ca.as_ref())?;
-        let outcome = match calendar::submit(&calendar, &message).await {
+    for calendar in &calendars {
+        let outcome = match calendar::submit(calendar, &message).await {
             Ok(stamp) => {
                 match &mut answered {
                     Some(answered) => answered.merge(stamp),
@@ -171,12 +173,7 @@ async fn stamp(args: StampArgs, out: Out) -> Result<(), Fault> {
         rows.push(json!({"calendar": calendar.server(), "outcome": outcome}));
     }
     let Some(answered) = answered else {
-        let told = rows
-            .first()
-            .and_then(|row| row.get("outcome"))
-            .and_then(Value::as_str);
-        let words = format!("no calendar took the hash: {}", told.unwrap_or_default());
-        return Err(Fault::failed(words));
+        return Err(Fault::failed("no calendar took the hash").hint(outcomes(&rows).join("; ")));
     };
     let proof = Proof::begun(told.digest, &nonce, answered);
     write_new(&path, &bytes_of(&proof)?)?;
@@ -224,11 +221,12 @@ async fn upgrade(args: UpgradeArgs, out: Out) -> Result<(), Fault> {
         replace(&args.proof, &bytes_of(&proof)?)?;
     }
     let heights = heights(&proof);
-    tell_failures(out, &rows, "answered");
     if heights.is_empty() {
+        let promised = outcomes(&rows).join("; ");
         return Err(Fault::failed("the proof is in no block yet")
-            .hint("calendars take some hours; `jeton anchor ots info` names those that promised"));
+            .hint(format!("calendars take some hours: {promised}")));
     }
+    tell_failures(out, &rows, "answered");
     let value = json!({"proof": args.proof, "calendars": rows, "blocks": heights});
     let blocks: Vec<String> = heights.iter().map(u64::to_string).collect();
     out.done(
@@ -245,7 +243,7 @@ fn info(args: &InfoArgs, out: Out) -> Result<(), Fault> {
     let lines = |value: &Value| {
         let claims = value.get("claims").and_then(Value::as_array);
         let line = |claim: &Value| {
-            let of = |name: &str| claim.get(name).map(super::table::show).unwrap_or_default();
+            let of = |name: &str| claim.get(name).map(table::show).unwrap_or_default();
             format!("{} {}{}", of("by"), of("height"), of("calendar"))
                 .trim_end()
                 .to_owned()
@@ -414,16 +412,21 @@ fn reversed(hash: &[u8]) -> String {
     HEXLOWER.encode(&hash.iter().rev().copied().collect::<Vec<u8>>())
 }
 
+/// What each calendar did, in words that cannot paint the terminal.
+fn outcomes(rows: &[Value]) -> Vec<String> {
+    let of = |row: &Value, name: &str| {
+        let text = row.get(name).and_then(Value::as_str).unwrap_or_default();
+        plain(text)
+    };
+    let outcome = |row| format!("{}: {}", of(row, "calendar"), of(row, "outcome"));
+    rows.iter().map(outcome).collect()
+}
+
 /// Which calendars did not do as they were asked: people see it besides, scripts see it in the answer.
 fn tell_failures(out: Out, rows: &[Value], good: &str) {
-    for row in rows {
-        let of = |name: &str| row.get(name).and_then(Value::as_str).unwrap_or_default();
-        if of("outcome") != good {
-            out.note(&super::table::plain(&format!(
-                "{}: {}",
-                of("calendar"),
-                of("outcome")
-            )));
+    for (row, words) in rows.iter().zip(outcomes(rows)) {
+        if row.get("outcome") != Some(&json!(good)) {
+            out.note(&words);
         }
     }
 }
