@@ -27,6 +27,10 @@ use jeton_core::{
 };
 use serde_json::{Map, Value};
 
+// By its path, because the tests of `jeton` include this file by its own.
+#[path = "tlog.rs"]
+pub mod tlog;
+
 /// A target: its name, which is the name of its seeds' directory, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
@@ -39,6 +43,13 @@ pub const TARGETS: &[Target] = &[
     ("resource_pattern", resource_pattern),
     ("openapi_import", openapi_import),
     ("ots", ots),
+    ("note", tlog::note),
+    ("checkpoint", tlog::checkpoint),
+    ("tile_path", tlog::tile_path),
+    ("bundle", tlog::bundle),
+    ("receipt", tlog::receipt),
+    ("policy", tlog::policy),
+    ("add_checkpoint", tlog::add_checkpoint),
 ];
 
 /// Takes from the front of the bytes; nothing left is zeros.

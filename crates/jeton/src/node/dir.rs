@@ -134,7 +134,7 @@ pub(super) fn older(
 ///
 /// # Errors
 /// [`StoreError`] if one is missing.
-pub(super) fn root_at(reader: &mut dyn Reader, size: u64) -> Result<Hash, StoreError> {
+pub(crate) fn root_at(reader: &mut dyn Reader, size: u64) -> Result<Hash, StoreError> {
     let partial = ledger::partial(reader, size)?;
     let tree = Sealer::resume(size, partial).map_err(|_| StoreError::Inconsistent {
         table: "tile",
