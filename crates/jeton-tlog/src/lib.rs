@@ -39,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod add_checkpoint;
+mod base64;
 mod bundle;
 mod checkpoint;
 mod cosignature;
