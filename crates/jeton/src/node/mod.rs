@@ -2,6 +2,7 @@
 
 pub(crate) mod dir;
 pub mod disk;
+pub mod epoch;
 pub mod high_water;
 pub mod keyring;
 mod learn;
