@@ -7,6 +7,7 @@ pub mod fsck;
 pub mod ledger;
 pub mod row;
 pub mod sqlite;
+pub mod tree;
 pub mod witness;
 
 use jeton_core::{
@@ -15,7 +16,10 @@ use jeton_core::{
 };
 use jeton_tlog::Tile;
 
-use crate::{ledger::Entry, row::Row};
+use crate::{
+    ledger::{Aside, Entry},
+    row::Row,
+};
 
 /// So many of the newest checkpoints are all kept: those of the last hour, if one is signed each second.
 pub const CHECKPOINTS_NEWEST: u32 = 3600;
@@ -158,6 +162,10 @@ pub trait Reader: Send {
         from: u64,
         each: &mut dyn FnMut(Stored) -> Result<Continue, StoreError>,
     ) -> Result<(), StoreError>;
+    /// So many leaves from `from` on, without their openings; fewer where the ledger ends, and never with a gap.
+    fn leaves(&mut self, from: u64, count: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// The events that erased something: what a reader must know before it meets a leaf without an opening.
+    fn erasures(&mut self) -> Result<Vec<Stored>, StoreError>;
     /// The audit trail of a tenant, youngest first, below `before`.
     fn trail(
         &mut self,
@@ -172,6 +180,8 @@ pub trait Reader: Send {
         index: u64,
         limit: u32,
     ) -> Result<Vec<Trail>, StoreError>;
+    /// The erasable words beside one event, with the salt of their hash.
+    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError>;
     /// The erasable words beside one event.
     fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// The erasable words beside a tenant's first event: its founding.

@@ -3,6 +3,7 @@
 //! Read `ARCHITECTURE.md` at the root of the repository first.
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 pub mod app;
 pub mod capability;
 pub mod cli;

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    apis, apps, check, doctor, events, explain,
+    anchor, apis, apps, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
@@ -61,6 +61,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
+    /// Anchor checkpoints outside: OpenTimestamps, a contract
+    Anchor(anchor::AnchorArgs),
     /// Look for what is wrong with this machine, the data directory, the server and the credentials
     Doctor(doctor::DoctorArgs),
     /// Explain a refusal by its code
@@ -68,13 +70,14 @@ enum Command {
 }
 
 /// The commands as `jeton --help` groups them.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Run", &["serve", "setup", "demo", "witness"]),
     (
         "Define",
         &["tenant", "api", "role", "user", "app", "policy"],
     ),
     ("Work", &["token", "check", "events"]),
+    ("Prove", &["anchor"]),
     (
         "Keep well",
         &["keys", "profile", "fsck", "doctor", "explain"],
@@ -167,6 +170,7 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Demo(_) => return root.none_for("demo"),
         Command::Fsck(_) => return root.none_for("fsck"),
         Command::Explain(_) => return root.none_for("explain"),
+        Command::Anchor(_) => return root.none_for("anchor"),
         Command::Setup(args) => return args.under(root),
         Command::Profile(args) => {
             args.credentials = args.credentials.take().or(root.credentials);
@@ -209,6 +213,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
+        Command::Anchor(args) => one(anchor::run(args, out)),
         Command::Doctor(args) => one(doctor::run(args, out)),
         Command::Explain(args) => explain::run(&args, out),
     }

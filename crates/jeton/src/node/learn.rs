@@ -1,11 +1,12 @@
 //! Learning the state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use jeton_core::{
     directory::{Directory, Inapplicable},
-    event::Record,
-    leaf::{LeafKind, LeafParts, commit},
+    event::{Erasure, Event, Record},
+    id::TenantId,
+    leaf::{LeafKind, LeafParts, commit, tenant_tag},
 };
 use jeton_store::{Continue, Reader, Stored, ledger::Sealer};
 use jeton_verify::index::Index;
@@ -79,9 +80,10 @@ fn replay(
 ) -> Result<Learnt, StartError> {
     let mut wrong = None;
     let from = state.directory.size();
+    let erased = erased(reader)?;
     reader.events(
         from,
-        &mut |stored| match replay_one(&mut state, keyring, &stored) {
+        &mut |stored| match replay_one(&mut state, keyring, (&stored, &erased)) {
             Ok(()) => Ok(Continue::Yes),
             Err(error) => {
                 wrong = Some(error);
@@ -92,16 +94,66 @@ fn replay(
     wrong.map_or(Ok(state), Err)
 }
 
-fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<(), StartError> {
+/// The leaves whose openings may be missing, and whose they were: as the events that erased them say. Those are believed here
+/// as far as they fit their own leaves, and with the whole tree once the replay has come to them.
+fn erased(reader: &mut dyn Reader) -> Result<HashMap<u64, TenantId>, StartError> {
+    let mut out = HashMap::new();
+    for stored in reader.erasures()? {
+        let Some((salt, bytes)) = &stored.opening else {
+            continue;
+        };
+        if stored.leaf.last_chunk::<32>() != Some(&commit(salt, bytes)) {
+            continue;
+        }
+        let record = minicbor::decode::<Record>(bytes).ok();
+        if let Some(Record {
+            tenant,
+            event: Event::Erased(Erasure::Openings { indexes, .. }),
+            ..
+        }) = record
+        {
+            out.extend(indexes.into_iter().map(|index| (index, tenant)));
+        }
+    }
+    Ok(out)
+}
+
+/// A leaf without its opening: it is one of this tenant's, in its turn, and an event says that it was erased.
+fn skip_one(
+    state: &mut Learnt,
+    keyring: &Keyring,
+    stored: &Stored,
+    tenant: TenantId,
+) -> Result<(), StartError> {
+    let key = keyring
+        .tag_key(tenant)
+        .ok_or(KeyringError::Missing(tenant))?;
+    let tag = key.tenant_tag(state.directory.tenant_events(tenant) + 1);
+    if tenant_tag(&stored.leaf) != Some(&tag) {
+        return Err(StartError::Unsound {
+            index: stored.index,
+            why: "the erased leaf is not the tenant's next one".to_owned(),
+        });
+    }
+    state.sealer.push(&stored.leaf);
+    unsound(stored.index, state.directory.skip(stored.index, tenant))
+}
+
+fn replay_one(
+    state: &mut Learnt,
+    keyring: &Keyring,
+    (stored, erased): (&Stored, &HashMap<u64, TenantId>),
+) -> Result<(), StartError> {
     let index = stored.index;
     let bad = |why: &str| StartError::Unsound {
         index,
         why: why.to_owned(),
     };
-    let (salt, bytes) = stored
-        .opening
-        .as_ref()
-        .ok_or_else(|| bad("the leaf has no opening"))?;
+    let Some((salt, bytes)) = &stored.opening else {
+        let tenant = erased.get(&index).copied();
+        let tenant = tenant.ok_or_else(|| bad("the leaf has no opening"))?;
+        return skip_one(state, keyring, stored, tenant);
+    };
     // Bytes that are not what the leaf commits to are not even read.
     let committed = stored.leaf.last_chunk::<32>();
     if committed != Some(&commit(salt, bytes)) {

@@ -2,9 +2,13 @@
 
 pub(crate) mod dir;
 pub mod disk;
+pub mod high_water;
 pub mod keyring;
 mod learn;
 pub mod observe;
+pub mod publish;
+pub mod quarantine;
+pub mod quorum;
 pub mod snapshot;
 pub mod start;
 pub mod witness;
