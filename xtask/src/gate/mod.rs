@@ -11,6 +11,7 @@ mod canary;
 mod diskfull;
 mod lab;
 mod ledger_anchor;
+mod ledger_split;
 mod powercut;
 mod schemathesis;
 
@@ -104,6 +105,15 @@ pub(crate) const GATES: &[Gate] = &[
         has_control: true,
         when: When::LongTest,
         needs: &["mounts"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-split",
+        promise: "a log with two histories and one lying witness of four gets a quorum for one of them at most",
+        run: ledger_split::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
         needs_binary: false,
     },
     Gate {
