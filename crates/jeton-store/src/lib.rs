@@ -173,6 +173,8 @@ pub trait Reader: Send {
     ) -> Result<Vec<Trail>, StoreError>;
     /// The erasable words beside one event.
     fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
+    /// The erasable words beside one event, with the salt of their hash; `None`: there are none, or they were erased.
+    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<ledger::Aside>, StoreError>;
     /// The erasable words beside a tenant's first event: its founding.
     fn first_words(&mut self, tenant: TenantId) -> Result<Option<Vec<u8>>, StoreError>;
     /// A tenant's tokens by id, after `after`, with the index of each one's last event.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::{SqliteReader, disk, inconsistent, loaded, stored};
 use crate::{
     Continue, Head, LastUse, Reader, StoreError, Stored, Trail, TrailRow,
+    ledger::Aside,
     row::{Row, TokenRow},
 };
 
@@ -144,6 +145,26 @@ impl Reader for SqliteReader {
             })
             .map(Option::flatten)
             .map_err(disk(DOING))
+    }
+
+    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError> {
+        let found: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = self
+            .db
+            .prepare_cached("SELECT salt, words FROM trail WHERE tenant = ?1 AND idx = ?2")
+            .and_then(|mut s| {
+                s.query_row(params![tenant.bytes(), stored(index)], |r| {
+                    Ok((r.get(0)?, r.get(1)?))
+                })
+                .optional()
+            })
+            .map_err(disk(DOING))?;
+        let Some((Some(salt), Some(words))) = found else {
+            return Ok(None);
+        };
+        let salt = salt
+            .try_into()
+            .map_err(|_| inconsistent("trail", "salt", index))?;
+        Ok(Some(Aside { salt, words }))
     }
 
     fn first_words(&mut self, tenant: TenantId) -> Result<Option<Vec<u8>>, StoreError> {

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    apis, apps, check, doctor, events, explain,
+    apis, apps, backup, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
@@ -59,6 +59,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
+    /// Take, read, restore and rehearse encrypted backups
+    Backup(backup::BackupArgs),
     /// Look for what is wrong with this machine, the data directory, the server and the credentials
     Doctor(doctor::DoctorArgs),
     /// Explain a refusal by its code
@@ -75,7 +77,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Work", &["token", "check", "events"]),
     (
         "Keep well",
-        &["keys", "profile", "fsck", "doctor", "explain"],
+        &["keys", "profile", "backup", "fsck", "doctor", "explain"],
     ),
 ];
 
@@ -163,6 +165,7 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Serve(_) => return root.none_for("serve"),
         Command::Demo(_) => return root.none_for("demo"),
         Command::Fsck(_) => return root.none_for("fsck"),
+        Command::Backup(_) => return root.none_for("backup"),
         Command::Explain(_) => return root.none_for("explain"),
         Command::Setup(args) => return args.under(root),
         Command::Profile(args) => {
@@ -205,6 +208,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
+        Command::Backup(args) => one(backup::run(args, out)),
         Command::Doctor(args) => one(doctor::run(args, out)),
         Command::Explain(args) => explain::run(&args, out),
     }

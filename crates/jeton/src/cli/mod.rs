@@ -5,6 +5,7 @@
 
 mod apis;
 mod apps;
+mod backup;
 mod check;
 mod command;
 mod doctor;

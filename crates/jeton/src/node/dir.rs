@@ -12,7 +12,7 @@ use crate::node::{
 };
 
 /// The data directory, made if missing, and held by this process alone.
-pub(super) fn lock(dir: &Path) -> Result<fs::File, StartError> {
+pub(crate) fn lock(dir: &Path) -> Result<fs::File, StartError> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     let wrong = |why: String| StartError::Directory {
         path: dir.to_owned(),
@@ -63,7 +63,7 @@ fn begun(dir: &Path) -> Result<Option<PathBuf>, StartError> {
 }
 
 /// Makes the ledger's file with mode 0600 if it is missing: the engine gives its other files the same mode.
-pub(super) fn private(path: &Path) -> Result<(), StartError> {
+pub(crate) fn private(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = fs::OpenOptions::new();
     let opened = options
@@ -82,7 +82,7 @@ pub(super) fn private(path: &Path) -> Result<(), StartError> {
 pub(super) fn not_rolled_back(high_water: &Path, stored: u64) -> Result<(), StartError> {
     let served = fs::read_to_string(high_water)
         .ok()
-        .and_then(|t| t.trim().parse().ok());
+        .and_then(|t| t.split_whitespace().next()?.parse().ok());
     match served {
         Some(served) if served > stored => Err(StartError::Rollback { served, stored }),
         Some(_) | None => Ok(()),

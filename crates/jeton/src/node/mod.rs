@@ -1,9 +1,9 @@
 //! The node: its keys, its one writer, its start and its sweeps.
 
-mod dir;
+pub(crate) mod dir;
 pub mod disk;
 pub mod keyring;
-mod learn;
+pub(crate) mod learn;
 pub mod observe;
 pub mod snapshot;
 pub mod start;

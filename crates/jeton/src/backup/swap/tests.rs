@@ -1,0 +1,1 @@
+//! What a crash at each step leaves.

@@ -1,0 +1,267 @@
+//! Reading a backup: one frame after the other, each held against what came before it, as far as that takes no key of the
+//! authority. Commitments open, words fit their records, the leaves give the root, and the log's own key, which stands in the
+//! first event, signed it.
+//!
+//! Whether the first event is *ours* is not known here: that is what the tags under the keyring say ([`super::rebuild`]).
+
+use std::{collections::BTreeMap, io::Read};
+
+use jeton_core::{
+    event::{Event, Record},
+    id::TokenId,
+    leaf::{aside_hash, commit},
+    time::Time,
+};
+use jeton_store::{LastUse, Stored, ledger::Aside};
+use jeton_tlog::{Checkpoint, Frontier, Hash, VerifierKey, leaf_hash};
+
+use crate::backup::{
+    error::BackupError,
+    frame::{self, CHECKPOINTS_MAX, Frame, FrameError, Header, Trailer},
+};
+
+/// What a backup holds, piece by piece.
+#[derive(Debug)]
+pub enum Item {
+    /// A checkpoint that was kept, and its size.
+    Checkpoint(u64, String),
+    /// An event, and the words beside it.
+    Event(Stored, Option<Aside>),
+    /// A last use.
+    Use(LastUse),
+}
+
+/// A backup that is being read.
+pub struct Walk<R> {
+    from: R,
+    header: Header,
+    keyring: Option<Vec<u8>>,
+    tree: Frontier,
+    log: Option<VerifierKey>,
+    /// Signed roots that the leaves must come to.
+    due: BTreeMap<u64, String>,
+    seen: Trailer,
+    erased: u64,
+    kind: u8,
+    ahead: Option<Frame>,
+}
+
+impl<R: Read> Walk<R> {
+    /// Reads what stands before everything else.
+    ///
+    /// # Errors
+    /// [`BackupError::NotOurs`], [`BackupError::Damaged`], [`BackupError::Stream`].
+    pub fn begin(mut from: R) -> Result<Self, BackupError> {
+        if !frame::begins(&mut from).map_err(|e| damaged(0, e))? {
+            return Err(BackupError::NotOurs("its first line is another one"));
+        }
+        let first = frame::next(&mut from).map_err(|e| damaged(0, e))?;
+        let Frame::Header(header) = first else {
+            return Err(damaged(0, FrameError::Shape("it has no header")));
+        };
+        let second = frame::next(&mut from).map_err(|e| damaged(0, e))?;
+        let (keyring, ahead) = match second {
+            Frame::Keyring(bytes) => (Some(bytes), None),
+            other @ (Frame::Header(_)
+            | Frame::Checkpoint(_)
+            | Frame::Event(_)
+            | Frame::Use(_)
+            | Frame::Trailer(_)) => (None, Some(other)),
+        };
+        Ok(Self {
+            from,
+            header,
+            keyring,
+            tree: Frontier::new(),
+            log: None,
+            due: BTreeMap::new(),
+            seen: Trailer::default(),
+            erased: 0,
+            kind: 0,
+            ahead,
+        })
+    }
+
+    /// What it is of. Believed when the whole was read.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The wrapped keyring, if it holds one.
+    #[must_use]
+    pub fn keyring(&self) -> Option<&[u8]> {
+        self.keyring.as_deref()
+    }
+
+    /// What was read so far.
+    #[must_use]
+    pub fn seen(&self) -> &Trailer {
+        &self.seen
+    }
+
+    /// How many of the events read so far have no opening any more.
+    #[must_use]
+    pub fn erased(&self) -> u64 {
+        self.erased
+    }
+
+    /// The key of the log, as the first event names it.
+    #[must_use]
+    pub fn log(&self) -> Option<&VerifierKey> {
+        self.log.as_ref()
+    }
+
+    /// The next piece; `None` when everything was read and is as it was put in.
+    ///
+    /// # Errors
+    /// [`BackupError::Damaged`], [`BackupError::Stream`]; nothing more can be read then.
+    pub fn next_item(&mut self) -> Result<Option<Item>, BackupError> {
+        let frame = match self.ahead.take() {
+            Some(frame) => frame,
+            None => frame::next(&mut self.from).map_err(|e| damaged(self.seen.events, e))?,
+        };
+        if frame.kind() < self.kind {
+            return Err(self.wrong("its frames are out of order"));
+        }
+        self.kind = frame.kind();
+        match frame {
+            Frame::Header(_) | Frame::Keyring(_) => Err(self.wrong("its frames are out of order")),
+            Frame::Checkpoint(kept) => self.checkpoint(kept).map(Some),
+            Frame::Event(event) => self.event(event).map(Some),
+            Frame::Use(seen) => {
+                self.seen.uses += 1;
+                Ok(Some(Item::Use(LastUse {
+                    token: TokenId::from_bytes(seen.token),
+                    at: Time::from_seconds(seen.at_s.into()),
+                    address: seen.address,
+                })))
+            }
+            Frame::Trailer(trailer) => self.end(&trailer).map(|()| None),
+        }
+    }
+
+    fn wrong(&self, what: impl Into<String>) -> BackupError {
+        BackupError::Damaged {
+            events: self.seen.events,
+            what: what.into(),
+        }
+    }
+
+    fn checkpoint(&mut self, kept: frame::Kept) -> Result<Item, BackupError> {
+        let last = self.due.keys().next_back().copied().unwrap_or(0);
+        if kept.size <= last || kept.size > self.header.size {
+            return Err(self.wrong("a checkpoint is of no size that it may have"));
+        }
+        self.seen.checkpoints += 1;
+        if self.seen.checkpoints > CHECKPOINTS_MAX {
+            return Err(self.wrong("it has more checkpoints than any ledger keeps"));
+        }
+        self.due.insert(kept.size, kept.note.clone());
+        Ok(Item::Checkpoint(kept.size, kept.note))
+    }
+
+    fn event(&mut self, event: frame::Event) -> Result<Item, BackupError> {
+        let index = self.seen.events;
+        if index >= self.header.size {
+            return Err(self.wrong("it has more events than its header says"));
+        }
+        let record = match &event.opening {
+            None => None,
+            Some(opening) => {
+                if event.leaf.last_chunk() != Some(&commit(&opening.salt, &opening.record)) {
+                    return Err(self.wrong("the leaf does not commit to the record"));
+                }
+                let record: Result<Record, _> = minicbor::decode(&opening.record);
+                Some(record.map_err(|_| self.wrong("the record cannot be read"))?)
+            }
+        };
+        if index == 0 {
+            self.genesis(record.as_ref())?;
+        }
+        let due = record.as_ref().and_then(|r| r.aside);
+        let words = event.aside.as_ref();
+        let kept = words.map(|w| aside_hash(&w.salt, &w.words));
+        // Erased words leave their hash; words without a hash were never any.
+        if kept.is_some() && kept != due {
+            return Err(self.wrong("the words are not those that the record was made with"));
+        }
+        self.grow(&event.leaf)?;
+        self.erased += u64::from(event.opening.is_none());
+        let stored = Stored {
+            index,
+            leaf: event.leaf.to_vec(),
+            opening: event.opening.map(|o| (o.salt, o.record)),
+        };
+        let aside = event.aside.map(|w| Aside {
+            salt: w.salt,
+            words: w.words,
+        });
+        Ok(Item::Event(stored, aside))
+    }
+
+    fn genesis(&mut self, record: Option<&Record>) -> Result<(), BackupError> {
+        let Some(Event::Genesis { origin, log_key }) = record.map(|r| &r.event) else {
+            return Err(self.wrong("the first event is no genesis"));
+        };
+        if *origin != self.header.origin {
+            return Err(self.wrong("the header names another ledger than the first event"));
+        }
+        let log = VerifierKey::new(origin, log_key);
+        self.log = Some(log.map_err(|error| self.wrong(error.to_string()))?);
+        Ok(())
+    }
+
+    /// Grows the tree by a leaf, and holds it against the checkpoint of its new size.
+    fn grow(&mut self, leaf: &[u8]) -> Result<(), BackupError> {
+        self.tree.push(leaf_hash(leaf));
+        self.seen.events += 1;
+        let Some(note) = self.due.remove(&self.seen.events) else {
+            return Ok(());
+        };
+        let Some(log) = &self.log else {
+            return Err(self.wrong("there is no key to hold a checkpoint against"));
+        };
+        let open = Checkpoint::open(note.as_bytes(), log);
+        let open = open.map_err(|error| self.wrong(format!("a checkpoint: {error}")))?;
+        let same = open.size() == self.seen.events && *open.root() == self.tree.root();
+        // The youngest stands in the header, too.
+        let youngest = self.due.is_empty();
+        if !same || youngest && self.header.checkpoint.as_ref() != Some(&note) {
+            return Err(self.wrong("the signed root is not what the leaves give"));
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, trailer: &Trailer) -> Result<(), BackupError> {
+        let root = self.tree.root();
+        self.seen.root = *root.as_bytes();
+        if self.seen.events != self.header.size {
+            return Err(self.wrong("it has fewer events than its header says"));
+        }
+        if *trailer != self.seen {
+            return Err(self.wrong("its end names other counts or another root"));
+        }
+        let header = &self.header;
+        if Hash::from_bytes(header.root) != root || header.frontier != self.tree.to_bytes() {
+            return Err(self.wrong("the root is not the one that its header names"));
+        }
+        if header.checkpoint.is_some() != (self.seen.checkpoints > 0) {
+            return Err(self.wrong("its header names a checkpoint that it does not hold"));
+        }
+        frame::ends(&mut self.from).map_err(|e| damaged(self.seen.events, e))
+    }
+}
+
+fn damaged(events: u64, error: FrameError) -> BackupError {
+    match error {
+        FrameError::Stream(source) => BackupError::Stream {
+            doing: "read",
+            source,
+        },
+        FrameError::Shape(what) => BackupError::Damaged {
+            events,
+            what: what.to_owned(),
+        },
+    }
+}
