@@ -1,8 +1,7 @@
 //! The envelope: an age stream (age-encryption.org/v1), so that a backup can be opened with tools that are not ours.
 //!
 //! age authenticates each 64 KiB with the key of the file, and marks the last of them: what was changed or cut off is seen. It
-//! does not say *who* made a file, since everybody may know a recipient; that an event is ours is what its leaf's tags say, and
-//! for those a keyring is needed.
+//! does not say *who* made a file, since everybody may know a recipient; that the events are ours is what the log's signature says.
 
 use std::{
     fs,

@@ -38,14 +38,11 @@ pub struct Header {
     /// The root of their tree.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub root: [u8; 32],
-    /// The right edge of the tree, 32 bytes for each bit set in `size`.
-    #[cbor(n(3), with = "minicbor::bytes")]
-    pub frontier: Vec<u8>,
-    /// The youngest checkpoint, as it was signed; `None` in the first second of a ledger.
-    #[n(4)]
-    pub checkpoint: Option<String>,
+    /// The checkpoint of that size, as it was signed.
+    #[n(3)]
+    pub checkpoint: String,
     /// When it was made, in milliseconds since 1970, by the clock of its machine.
-    #[n(5)]
+    #[n(4)]
     pub made_ms: u64,
 }
 
@@ -195,9 +192,8 @@ impl Frame {
 /// The longest body of a kind, in bytes; `None`: there is no such kind.
 const fn body_bytes_max(kind: u8) -> Option<usize> {
     match kind {
-        1 => Some(NOTE_BYTES_MAX + 64 * 32 + AROUND),
+        1 | 3 => Some(NOTE_BYTES_MAX + AROUND),
         2 => Some(KEYRING_BYTES_MAX),
-        3 => Some(NOTE_BYTES_MAX + AROUND),
         4 => Some(RECORD_BYTES_MAX + WORDS_BYTES_MAX + LEAF_BYTES + AROUND),
         5 | 6 => Some(AROUND),
         _ => None,

@@ -1,5 +1,6 @@
 //! Building a store anew from a backup: each event is believed as at a start, only under its tenant's next tags, and is appended
-//! as the writer appends it. So what stands there in the end was made by this authority, whoever made the backup.
+//! as the writer appends it; and the log whose signature vouches for all of them must be the keyring's. So what stands there in
+//! the end was made by this authority, whoever made the backup.
 
 use std::{
     io::Read,
@@ -86,6 +87,7 @@ pub fn rebuild<R: Read>(
             }
         }
     }
+    own(walk, keyring)?;
     building.append()?;
     building.observe(&mut uses)?;
     building.store.keep_checkpoints(&checkpoints)?;
@@ -98,6 +100,19 @@ pub fn rebuild<R: Read>(
     };
     building.store.settle()?;
     Ok(rebuilt)
+}
+
+/// The tags say whose an event is and that none is missing, but not what is in it: that is signed by the log.
+fn own<R: Read>(walk: &Walk<R>, keyring: &Keyring) -> Result<(), BackupError> {
+    let own = keyring.log_key(&walk.header().origin);
+    let own = own.is_ok_and(|own| walk.log() == Some(own.verifier()));
+    if own {
+        return Ok(());
+    }
+    Err(BackupError::Damaged {
+        events: 0,
+        what: "it is signed by another log than that of this keyring".to_owned(),
+    })
 }
 
 struct Building<'a> {

@@ -1,5 +1,8 @@
 //! Taking a backup beside a running server: one moment of the ledger, read while the writer goes on. It takes no lock and stops
 //! nobody; meanwhile the write-ahead log cannot be shortened, so the disk must have room for what is written in that time.
+//!
+//! A backup ends at a signed checkpoint. An authority signs one about every second, so whoever wants all that was acknowledged
+//! by now asks [`signed`] until it has come so far.
 
 use std::{
     io::Write,
@@ -11,10 +14,8 @@ use jeton_core::{
     event::{Event, Record},
     time::Time,
 };
-use jeton_store::{
-    Continue, Head, Reader, StoreError, Stored, ledger::Aside, sqlite::SqliteReader,
-};
-use jeton_tlog::{Frontier, Hash, leaf_hash};
+use jeton_store::{Continue, Reader, StoreError, Stored, ledger::Aside, sqlite::SqliteReader};
+use jeton_tlog::{Checkpoint, Frontier, Hash, leaf_hash};
 
 use crate::backup::{
     error::BackupError,
@@ -50,10 +51,20 @@ pub enum WithKeyring {
     No,
 }
 
-/// Writes the ledger of a data directory, as it is at this moment, to `out`. `events` tells how far it is.
+/// How many events the youngest checkpoint of a data directory vouches for, and how many there are.
 ///
 /// # Errors
-/// [`BackupError::Unsound`] for a ledger whose leaves do not give the head's right edge: a backup of it would be worth nothing.
+/// [`BackupError::Store`].
+pub fn signed(dir: &Path) -> Result<(u64, u64), BackupError> {
+    let mut reader = SqliteReader::open(&dir.join("ledger.db"))?;
+    let signed = reader.last_checkpoint()?.map_or(0, |(size, _)| size);
+    Ok((signed, reader.head()?.size))
+}
+
+/// Writes the ledger of a data directory, up to its youngest checkpoint, to `out`. `events` tells how far it is.
+///
+/// # Errors
+/// [`BackupError::Unsound`] for a ledger whose leaves do not give the signed root: a backup of it would be worth nothing.
 /// [`BackupError::Store`], [`BackupError::File`], [`BackupError::Stream`] else.
 pub fn take(
     dir: &Path,
@@ -84,8 +95,8 @@ pub fn take(
         put(&Frame::Checkpoint(kept))?;
     }
     let tree = put_events(&mut reader, header.size, &mut put, events)?;
-    if tree.to_bytes() != header.frontier {
-        return Err(unsound("the leaves do not give the head's right edge"));
+    if *tree.root().as_bytes() != header.root {
+        return Err(unsound("the leaves do not give the signed root"));
     }
     told.events = tree.size();
     told.root = *tree.root().as_bytes();
@@ -136,15 +147,22 @@ fn freeze(
 }
 
 fn header(reader: &mut SqliteReader, now: Time) -> Result<Header, BackupError> {
-    let Head { size, frontier, .. } = reader.head()?;
-    let tree = Frontier::from_bytes(size, &frontier);
-    let tree = tree.map_err(|error| BackupError::Unsound(error.to_string()))?;
+    let (size, note) = reader
+        .last_checkpoint()?
+        .ok_or_else(|| unsound("no checkpoint of it was signed yet"))?;
+    // What it says is believed once the leaves say the same; who signed it is for those to check who read the backup.
+    let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
+    let signed = text.and_then(|text| Checkpoint::parse(&text).ok());
+    let signed = signed.filter(|signed| signed.size() == size);
+    let signed = signed.ok_or_else(|| unsound("its last checkpoint cannot be read"))?;
+    if reader.head()?.size < size {
+        return Err(unsound("a checkpoint was signed of more than it holds"));
+    }
     Ok(Header {
         origin: origin(reader)?,
         size,
-        root: *tree.root().as_bytes(),
-        frontier,
-        checkpoint: reader.last_checkpoint()?.map(|(_, note)| note),
+        root: *signed.root().as_bytes(),
+        checkpoint: note,
         made_ms: now.millis(),
     })
 }
@@ -199,15 +217,18 @@ fn put_events(
             })
         })?;
         for stored in page {
-            if stored.index != tree.size() || stored.index >= size {
-                return Err(unsound("its indexes have a gap, or go beyond its head"));
+            if stored.index >= size {
+                break;
+            }
+            if stored.index != tree.size() {
+                return Err(unsound("its indexes have a gap"));
             }
             tree.push(leaf_hash(&stored.leaf));
             let aside = words(reader, &stored)?;
             put(&Frame::Event(event(stored, aside)?))?;
         }
         if tree.size() == from {
-            return Err(unsound("it has fewer events than its head says"));
+            return Err(unsound("it has fewer events than were signed"));
         }
         events.store(tree.size(), Relaxed);
     }

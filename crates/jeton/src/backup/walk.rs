@@ -1,8 +1,8 @@
 //! Reading a backup: one frame after the other, each held against what came before it, as far as that takes no key of the
-//! authority. Commitments open, words fit their records, the leaves give the root, and the log's own key, which stands in the
-//! first event, signed it.
+//! authority. Commitments open, words fit their records, and the key of the log, which stands in the first event, has signed the
+//! root that all leaves give: a backup ends where a checkpoint does, so there is no event in it that nobody vouches for.
 //!
-//! Whether the first event is *ours* is not known here: that is what the tags under the keyring say ([`super::rebuild`]).
+//! Whether that key is *ours* is not known here: the keyring says it ([`super::rebuild`]).
 
 use std::{collections::BTreeMap, io::Read};
 
@@ -41,6 +41,8 @@ pub struct Walk<R> {
     /// Signed roots that the leaves must come to.
     due: BTreeMap<u64, String>,
     seen: Trailer,
+    /// How many events the last checkpoint that was held against the tree vouches for.
+    signed: u64,
     erased: u64,
     kind: u8,
     ahead: Option<Frame>,
@@ -76,6 +78,7 @@ impl<R: Read> Walk<R> {
             log: None,
             due: BTreeMap::new(),
             seen: Trailer::default(),
+            signed: 0,
             erased: 0,
             kind: 0,
             ahead,
@@ -225,11 +228,12 @@ impl<R: Read> Walk<R> {
         let open = Checkpoint::open(note.as_bytes(), log);
         let open = open.map_err(|error| self.wrong(format!("a checkpoint: {error}")))?;
         let same = open.size() == self.seen.events && *open.root() == self.tree.root();
-        // The youngest stands in the header, too.
-        let youngest = self.due.is_empty();
-        if !same || youngest && self.header.checkpoint.as_ref() != Some(&note) {
+        // The last is the one in the header: it vouches for all.
+        let last = self.seen.events == self.header.size;
+        if !same || last && note != self.header.checkpoint {
             return Err(self.wrong("the signed root is not what the leaves give"));
         }
+        self.signed = self.seen.events;
         Ok(())
     }
 
@@ -242,12 +246,11 @@ impl<R: Read> Walk<R> {
         if *trailer != self.seen {
             return Err(self.wrong("its end names other counts or another root"));
         }
-        let header = &self.header;
-        if Hash::from_bytes(header.root) != root || header.frontier != self.tree.to_bytes() {
+        if Hash::from_bytes(self.header.root) != root {
             return Err(self.wrong("the root is not the one that its header names"));
         }
-        if header.checkpoint.is_some() != (self.seen.checkpoints > 0) {
-            return Err(self.wrong("its header names a checkpoint that it does not hold"));
+        if self.signed != self.seen.events {
+            return Err(self.wrong("no checkpoint vouches for its last events"));
         }
         frame::ends(&mut self.from).map_err(|e| damaged(self.seen.events, e))
     }

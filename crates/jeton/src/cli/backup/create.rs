@@ -6,6 +6,7 @@ use std::{
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::atomic::AtomicU64,
+    time::Duration,
 };
 
 use clap::Args;
@@ -16,11 +17,16 @@ use crate::{
     backup::{
         envelope::{Recipients, recipient_lines},
         error::BackupError,
-        take::{Taken, WithKeyring, take},
+        take::{Taken, WithKeyring, signed, take},
     },
     capability::Clock,
     cli::{fault::Fault, out::Out, secret::directory_of},
 };
+
+/// How often it is asked whether everything is signed.
+const SIGNED_POLL: Duration = Duration::from_millis(100);
+/// And for how long: 10 s.
+const SIGNED_POLLS_MAX: u32 = 100;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -48,6 +54,9 @@ pub(super) struct CreateArgs {
     /// Put the wrapped keyring into it as well; its key-encryption key never is
     #[arg(long)]
     with_keyring: bool,
+    /// Do not wait until the youngest events are signed: leave those out
+    #[arg(long)]
+    signed_only: bool,
 }
 
 pub(super) async fn run(args: CreateArgs, out: Out) -> Result<(), Fault> {
@@ -64,6 +73,9 @@ pub(super) async fn run(args: CreateArgs, out: Out) -> Result<(), Fault> {
         return Err(Fault::usage(
             "a backup is not for a terminal: send standard output elsewhere",
         ));
+    }
+    if !args.signed_only {
+        all_signed(&args.data_dir).await?;
     }
     let to = args.to.clone();
     let written = work("reading the ledger", move |events| {
@@ -98,6 +110,25 @@ pub(super) async fn run(args: CreateArgs, out: Out) -> Result<(), Fault> {
         return Ok(());
     }
     out.done(&told, &words)
+}
+
+/// Waits until everything that is there by now is signed: a backup ends where a checkpoint does.
+async fn all_signed(dir: &Path) -> Result<(), Fault> {
+    let mut tick = tokio::time::interval(SIGNED_POLL);
+    let mut least = None;
+    for _ in 0..SIGNED_POLLS_MAX {
+        tick.tick().await;
+        let dir = dir.to_owned();
+        let asked = work("waiting for a signature", move |_| signed(&dir)).await?;
+        let (signed, there) = asked.map_err(|e| told(&e))?;
+        if signed >= *least.get_or_insert(there) {
+            return Ok(());
+        }
+    }
+    let words = "the youngest events are not signed";
+    let hint = "an authority signs them within a second while it runs, if its disk has room: start it; or leave them out \
+                with --signed-only";
+    Err(Fault::failed(words).hint(hint))
 }
 
 fn recipients(args: &CreateArgs) -> Result<Recipients, Fault> {

@@ -13,8 +13,8 @@ Examples:
   jeton backup verify /backup/jeton.age --identity backup-identity.txt
 
 Everything is read, the tree is rebuilt, each record held against its leaf, and the signed checkpoints against the tree. Whoever
-knows a recipient can make a backup that is sound in itself: that it is yours is what `drill` and `restore` check, with the
-keyring; or compare the log key that is printed here. Exit status: 0 sound, 3 damaged, 1 it cannot be read.";
+knows a recipient can make a backup of another authority: that it is yours is what `drill` and `restore` check, with the keyring;
+or compare the log key that is printed here. Exit status: 0 sound, 3 damaged, 1 it cannot be read.";
 
 /// Which backup.
 #[derive(Args, Debug)]
