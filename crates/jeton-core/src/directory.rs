@@ -5,12 +5,14 @@
 
 mod apply;
 pub mod image;
+mod log;
 
 use std::sync::Arc;
 
 use imbl::{OrdMap, Vector};
 use minicbor::{Decode, Encode};
 
+pub use self::log::{Epoch, Log, LogKey};
 use crate::{
     api::{Api, JETON_API, own_catalogue},
     event::Event,
@@ -125,6 +127,7 @@ impl core::error::Error for Inapplicable {}
 pub struct Directory {
     size: u64,
     system: Option<TenantId>,
+    log: Arc<Log>,
     tenants: Vector<Arc<Tenant>>,
     apis: Vector<Arc<Api>>,
     roles: Vector<Arc<Role>>,
@@ -167,6 +170,12 @@ impl Directory {
     #[must_use]
     pub fn system(&self) -> Option<TenantId> {
         self.system
+    }
+
+    /// What the ledger says of itself.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.log
     }
 
     /// A tenant by id.

@@ -4,9 +4,15 @@
 //! written anew. A number, once used, keeps its meaning.
 
 mod about;
+mod erasure;
+mod log;
 
 use minicbor::{Decode, Encode};
 
+pub use self::{
+    erasure::{ERASED_MAX, Erasure},
+    log::{KeyPurpose, LogEvent, POLICY_BYTES_MAX, REASON_BYTES_MAX},
+};
 use crate::{
     api::Route,
     id::{ApiId, AppId, RoleId, TenantId, TokenId, UserId},
@@ -411,6 +417,12 @@ pub enum Event {
         #[n(1)]
         abandoned: u64,
     },
+    /// The ledger itself changed: its keys, its witnesses, its name.
+    #[n(26)]
+    Ledger(#[n(0)] LogEvent),
+    /// Something was erased.
+    #[n(27)]
+    Erased(#[n(0)] Erasure),
 }
 
 #[cfg(test)]

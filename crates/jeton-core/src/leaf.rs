@@ -19,6 +19,8 @@ pub enum LeafKind {
     Private,
     /// The log's own key or witness policy; the genesis too.
     LogChange,
+    /// Something was erased, and which leaves stay without an opening.
+    Erasure,
 }
 
 impl LeafKind {
@@ -28,16 +30,22 @@ impl LeafKind {
         match self {
             Self::Private => 0x00,
             Self::LogChange => 0x12,
+            Self::Erasure => 0x40,
         }
     }
 
     /// The kind under which an event stands in the log.
     #[must_use]
+    #[expect(
+        clippy::wildcard_enum_match_arm,
+        reason = "what happens within a tenant looks the same to outsiders, whatever it is"
+    )]
     pub const fn of(event: &Event) -> Self {
-        if matches!(event, Event::Genesis { .. }) {
-            Self::LogChange
-        } else {
-            Self::Private
+        match event {
+            Event::Genesis { .. } => Self::LogChange,
+            Event::Ledger(event) => event.kind(),
+            Event::Erased(_) => Self::Erasure,
+            _ => Self::Private,
         }
     }
 }
@@ -92,6 +100,13 @@ pub fn aside_hash(salt: &[u8; 16], words: &[u8]) -> [u8; 32] {
     hash.update(salt);
     hash.update(words);
     hash.finalize().into()
+}
+
+/// The tenant's tag in the bytes of a leaf; `None` for bytes that are no leaf.
+#[must_use]
+pub fn tenant_tag(leaf: &[u8]) -> Option<&[u8; 32]> {
+    let leaf = <&[u8; LEAF_BYTES]>::try_from(leaf).ok()?;
+    leaf.get(10..42)?.first_chunk()
 }
 
 /// What a leaf is made of.

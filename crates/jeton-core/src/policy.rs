@@ -26,6 +26,64 @@ pub enum Permanence {
     Explicit,
 }
 
+/// What the ledger must show before a token authenticates.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Inclusion {
+    /// Its issuance is in the ledger: true of every token there is.
+    #[default]
+    Logged,
+    /// Its issuance lies below a checkpoint that the witnesses of the policy have cosigned. Revocation never waits.
+    Witnessed,
+}
+
+impl Inclusion {
+    /// The word in orders and answers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Logged => "logged",
+            Self::Witnessed => "witnessed",
+        }
+    }
+
+    /// Reads the word.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Logged, Self::Witnessed]
+            .into_iter()
+            .find(|i| i.as_str() == text)
+    }
+}
+
+/// Only what differs from the default is written: bytes of older ledgers keep their meaning and their hash.
+impl<C> Encode<C> for Inclusion {
+    fn encode<W: minicbor::encode::Write>(
+        &self,
+        e: &mut minicbor::Encoder<W>,
+        _: &mut C,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.u8(u8::from(*self == Self::Witnessed))?;
+        Ok(())
+    }
+
+    fn is_nil(&self) -> bool {
+        *self == Self::Logged
+    }
+}
+
+impl<'b, C> Decode<'b, C> for Inclusion {
+    fn decode(d: &mut minicbor::Decoder<'b>, _: &mut C) -> Result<Self, minicbor::decode::Error> {
+        match d.u8()? {
+            1 => Ok(Self::Witnessed),
+            _ => Err(minicbor::decode::Error::message("no such inclusion")),
+        }
+    }
+
+    fn nil() -> Option<Self> {
+        Some(Self::Logged)
+    }
+}
+
 /// The policy of one class.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Encode, Decode)]
 #[cbor(map)]
@@ -48,6 +106,9 @@ pub struct ClassPolicy {
     /// The longest overlap of a rotation.
     #[n(5)]
     pub overlap_max: Span,
+    /// What the ledger must show before a token of it authenticates.
+    #[n(6)]
+    pub inclusion: Inclusion,
 }
 
 /// The lifetime that an order names.
@@ -82,6 +143,7 @@ impl ClassPolicy {
             permanence,
             limit: None,
             overlap_max: Span::days(30),
+            inclusion: Inclusion::Logged,
         }
     }
 

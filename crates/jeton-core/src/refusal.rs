@@ -56,6 +56,7 @@ refusals! {
     TokenSuspended "token_suspended" Holder "the token is suspended";
     TokenIdle "token_idle" Holder "the token was not used for longer than its policy allows";
     TokenCutOff "token_cut_off" Holder "all tokens issued before a cut-off were ended, this one among them";
+    TokenNotWitnessed "token_not_witnessed" Holder "the token works once witnesses have cosigned its issuance: try again shortly";
     TokenNotYetValid "token_not_yet_valid" Holder "the token is not valid yet";
     OwnerSuspended "owner_suspended" Holder "the user or application that the token belongs to is suspended";
     OwnerDeleted "owner_deleted" Holder "the user or application that the token belongs to was deleted";
@@ -89,6 +90,7 @@ refusals! {
     MediaTypeRefused "media_type_refused" Caller "the body must be application/json";
     MethodUnknown "method_unknown" Caller "the resource does not have this method";
     Busy "busy" Server "the node has as much work as it can queue; try again";
+    Quarantined "quarantined" Server "the ledger here is older than one that was shown before: nothing is allowed or changed until that is settled";
     StoreFull "store_full" Server "the disk is too full to issue; revocation still works";
     OutcomeUnknown "outcome_unknown" Server "whether the change was stored is not known; repeat it with the same key";
     Unavailable "unavailable" Server "the node cannot answer for the ledger now";

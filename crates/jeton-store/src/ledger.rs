@@ -1,7 +1,7 @@
 //! How an event becomes a leaf of the tree: the one place where what changed meets the log that orders it.
 
 use jeton_core::{
-    event::{RECORD_BYTES_MAX, Record},
+    event::{Erasure, Event, RECORD_BYTES_MAX, Record},
     id::TenantId,
     leaf::{LEAF_BYTES, LeafKind, LeafParts, TagKey, commit},
 };
@@ -28,6 +28,8 @@ pub struct Entry {
     pub record: Vec<u8>,
     /// The words beside it, with the salt of their hash.
     pub aside: Option<Aside>,
+    /// What goes from the store with it.
+    pub erases: Option<Erasure>,
 }
 
 /// Words that may be erased: names, addresses, request ids.
@@ -140,7 +142,18 @@ impl Sealer {
             salt,
             record: bytes,
             aside,
+            erases: if let Event::Erased(erasure) = &record.event {
+                Some(erasure.clone())
+            } else {
+                None
+            },
         })
+    }
+
+    /// The incomplete tiles, level by level: with the full ones in the store, all that a tree of this size is served from.
+    #[must_use]
+    pub fn edge(&self) -> &TileBuilder {
+        &self.tree
     }
 
     /// Grows the tree by a stored leaf: for replay.

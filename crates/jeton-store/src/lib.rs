@@ -157,6 +157,10 @@ pub trait Reader: Send {
         from: u64,
         each: &mut dyn FnMut(Stored) -> Result<Continue, StoreError>,
     ) -> Result<(), StoreError>;
+    /// So many leaves from `from` on, without their openings; fewer where the ledger ends, and never with a gap.
+    fn leaves(&mut self, from: u64, count: u32) -> Result<Vec<Vec<u8>>, StoreError>;
+    /// The events that erased something: what a reader must know before it meets a leaf without an opening.
+    fn erasures(&mut self) -> Result<Vec<Stored>, StoreError>;
     /// The audit trail of a tenant, youngest first, below `before`.
     fn trail(
         &mut self,

@@ -431,6 +431,7 @@ fn bare(index: u64) -> (Entry, Row) {
     let mut leaf = [0x11; 106];
     leaf[..8].copy_from_slice(&index.to_le_bytes());
     let entry = Entry {
+        erases: None,
         index,
         tenant: TenantId::from_bytes([1; 16]),
         about: [2; 16],

@@ -48,6 +48,12 @@ pub enum CheckpointError {
         /// The name of the key.
         name: String,
     },
+    /// None of the keys belongs to the log that the checkpoint is of.
+    #[error("no key is known of the log {origin}")]
+    UnknownLog {
+        /// The origin in the checkpoint.
+        origin: String,
+    },
     /// The bytes around the checkpoint are not a note of the key, or the key could not sign.
     #[error("the note of the checkpoint")]
     Note(#[source] NoteError),
@@ -123,6 +129,41 @@ impl Checkpoint {
         Ok(VerifiedCheckpoint { checkpoint, note })
     }
 
+    /// Reads a signed checkpoint and believes it if a key of its own log has signed it.
+    ///
+    /// The keys may be of several logs, and several of one log, as while it changes its key. The
+    /// origin picks those that may speak for it; signatures of all others are ignored.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::parse`]; [`CheckpointError::UnknownLog`];
+    /// [`CheckpointError::Note`] for a note that does not parse or verify.
+    pub fn open_any(
+        note: &[u8],
+        keys: &[VerifierKey],
+    ) -> Result<VerifiedCheckpoint, CheckpointError> {
+        let note = Note::parse(note).map_err(CheckpointError::Note)?;
+        Self::open_note(&note, keys)
+    }
+
+    /// [`Checkpoint::open_any`] of a note that was parsed already.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_note(
+        note: &Note,
+        keys: &[VerifierKey],
+    ) -> Result<VerifiedCheckpoint, CheckpointError> {
+        let checkpoint = Self::parse(note.unverified_text())?;
+        let own = keys.iter().filter(|key| key.name() == checkpoint.origin);
+        let own: Vec<VerifierKey> = own.cloned().collect();
+        if own.is_empty() {
+            let origin = checkpoint.origin;
+            return Err(CheckpointError::UnknownLog { origin });
+        }
+        let note = note.verify(&own).map_err(CheckpointError::Note)?;
+        Ok(VerifiedCheckpoint { checkpoint, note })
+    }
+
     /// Signs the checkpoint and gives the whole note, as it is served.
     ///
     /// A log must never sign two checkpoints of which neither begins with the other: sign only what
@@ -132,9 +173,32 @@ impl Checkpoint {
     /// [`CheckpointError::OriginMismatch`] if the key has another name than the origin,
     /// [`CheckpointError::Note`] if it could not sign.
     pub fn sign(&self, key: &SigningKey) -> Result<String, CheckpointError> {
+        self.sign_all(&[key])
+    }
+
+    /// Signs the checkpoint with several keys of the log, so that verifiers of either believe it:
+    /// the overlap while a log changes its key.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::sign`]; without any key, [`NoteError::NoSignatures`].
+    pub fn sign_all(&self, keys: &[&SigningKey]) -> Result<String, CheckpointError> {
+        let text = self.to_string();
+        let mut lines = String::new();
+        for key in keys {
+            self.check_name(key.name())?;
+            lines.push_str(&key.sign(&text).map_err(CheckpointError::Note)?);
+        }
+        let note = Note::parse(format!("{text}\n{lines}").as_bytes());
+        Ok(note.map_err(CheckpointError::Note)?.to_string())
+    }
+
+    /// Signs the checkpoint and gives the signature line alone: of a second key, while one takes over from the other.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::sign`].
+    pub fn signature(&self, key: &SigningKey) -> Result<String, CheckpointError> {
         self.check_name(key.name())?;
-        key.sign_note(&self.to_string())
-            .map_err(CheckpointError::Note)
+        key.sign(&self.to_string()).map_err(CheckpointError::Note)
     }
 
     /// The identity of the log.
@@ -170,7 +234,7 @@ impl fmt::Display for Checkpoint {
     }
 }
 
-/// A checkpoint that its log has signed, made only by [`Checkpoint::open`].
+/// A checkpoint that its log has signed, made only by [`Checkpoint::open`] and its like.
 ///
 /// It says that the log committed itself to this tree; that it shows everybody the same one is what
 /// witnesses are for.

@@ -4,9 +4,11 @@
 //! have the shape of a note; the text may be used once a key that is trusted has signed it, which is
 //! what [`VerifiedNote`] says and nothing else can.
 
+use std::fmt;
+
 use data_encoding::BASE64;
 
-use crate::key::{KEY_NAME_BYTES_MAX, KeyError, KeyId, SigningKey, VerifierKey, check_name};
+use crate::key::{KeyError, KeyId, Named, NamedKey, SigningKey, VerifierKey, check_name};
 
 /// The longest note this crate reads or writes: 16 KiB, signatures included.
 ///
@@ -100,9 +102,7 @@ impl Signature {
 
     fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
-        if name.len() > KEY_NAME_BYTES_MAX || check_name(name).is_err() {
-            return None;
-        }
+        check_name(name).ok()?;
         let decoded = BASE64.decode(encoded.as_bytes()).ok()?;
         let (id, bytes) = decoded.split_first_chunk::<KEY_ID_BYTES>()?;
         let (name, id) = (name.to_owned(), KeyId::from_bytes(*id));
@@ -113,8 +113,50 @@ impl Signature {
         })
     }
 
-    fn is_of(&self, key: &VerifierKey) -> bool {
+    /// The signature that a key has just made.
+    pub(crate) fn new(key: &NamedKey, bytes: Vec<u8>) -> Self {
+        let (name, id) = (key.name().to_owned(), key.key_id());
+        Self { name, id, bytes }
+    }
+
+    /// Reads signature lines, each ended by a newline: those of a note, or what a witness answers.
+    ///
+    /// # Errors
+    /// [`NoteError::TooLong`], [`NoteError::NoSignatures`], [`NoteError::TooManySignatures`],
+    /// [`NoteError::SignatureLine`].
+    pub fn parse_lines(lines: &str) -> Result<Vec<Self>, NoteError> {
+        check_length(lines.len())?;
+        let count = lines.split_inclusive('\n').count();
+        match count {
+            0 => return Err(NoteError::NoSignatures),
+            1..=NOTE_SIGNATURES_MAX => {}
+            _ => return Err(NoteError::TooManySignatures),
+        }
+        let mut signatures = Vec::with_capacity(count);
+        for (before, line) in lines.split_inclusive('\n').enumerate() {
+            let signature = line.strip_suffix('\n').and_then(Self::parse);
+            signatures.push(signature.ok_or(NoteError::SignatureLine { line: before + 1 })?);
+        }
+        Ok(signatures)
+    }
+
+    /// Whether it bears the name and the id of this key; that says nothing of who made it.
+    pub(crate) fn is_of(&self, key: &NamedKey) -> bool {
         self.name == key.name() && self.id == key.key_id()
+    }
+
+    pub(crate) fn bad(&self) -> NoteError {
+        let (name, id) = (self.name.clone(), self.id);
+        NoteError::BadSignature { name, id }
+    }
+}
+
+/// The signature line with its newline, `— name base64(key id || signature)`, as it was read.
+impl fmt::Display for Signature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = [self.id.as_bytes().as_slice(), &self.bytes].concat();
+        let encoded = BASE64.encode(&bytes);
+        writeln!(f, "{DASH}{} {encoded}", self.name)
     }
 }
 
@@ -137,18 +179,7 @@ impl Note {
         check_letters(note)?;
         // The last blank line separates: the text may have blank lines of its own.
         let (text, lines) = note.rsplit_once("\n\n").ok_or(NoteError::NoSignatures)?;
-        if lines.is_empty() {
-            return Err(NoteError::NoSignatures);
-        }
-        let count = lines.split_inclusive('\n').count();
-        if count > NOTE_SIGNATURES_MAX {
-            return Err(NoteError::TooManySignatures);
-        }
-        let mut signatures = Vec::with_capacity(count);
-        for (before, line) in lines.split_inclusive('\n').enumerate() {
-            let signature = line.strip_suffix('\n').and_then(Signature::parse);
-            signatures.push(signature.ok_or(NoteError::SignatureLine { line: before + 1 })?);
-        }
+        let signatures = Signature::parse_lines(lines)?;
         Ok(Self {
             text: format!("{text}\n"),
             signatures,
@@ -167,6 +198,25 @@ impl Note {
         &self.signatures
     }
 
+    /// Adds a signature line; one of the same name and id gives way to it.
+    ///
+    /// Nothing is verified here: add only what was, or a stranger's line displaces a good one.
+    ///
+    /// # Errors
+    /// [`NoteError::TooManySignatures`], [`NoteError::TooLong`]; the note is then as it was.
+    pub fn add(&mut self, signature: Signature) -> Result<(), NoteError> {
+        let mut note = self.clone();
+        note.signatures
+            .retain(|old| old.name != signature.name || old.id != signature.id);
+        note.signatures.push(signature);
+        if note.signatures.len() > NOTE_SIGNATURES_MAX {
+            return Err(NoteError::TooManySignatures);
+        }
+        check_length(note.to_string().len())?;
+        *self = note;
+        Ok(())
+    }
+
     /// Believes the text if a trusted key has signed it (c2sp.org/signed-note, "Signatures").
     ///
     /// Signatures of other keys are ignored, also those that share only a name or only an id with a
@@ -182,8 +232,7 @@ impl Note {
                 continue;
             };
             if !key.made(&signature.bytes, self.text.as_bytes()) {
-                let (name, id) = (signature.name.clone(), signature.id);
-                return Err(NoteError::BadSignature { name, id });
+                return Err(signature.bad());
             }
             // A key that signs twice is still one signer.
             if !signers.iter().any(|signer| signer.key == *key) {
@@ -200,19 +249,31 @@ impl Note {
     }
 }
 
-fn trusted<'k>(
+/// The trusted key whose name and id a signature bears, if there is one.
+///
+/// # Errors
+/// [`NoteError::AmbiguousKey`].
+pub(crate) fn trusted<'k, K: Named>(
     signature: &Signature,
-    keys: &'k [VerifierKey],
-) -> Result<Option<&'k VerifierKey>, NoteError> {
-    let mut found = keys.iter().filter(|key| signature.is_of(key));
+    keys: &'k [K],
+) -> Result<Option<&'k K>, NoteError> {
+    let mut found = keys.iter().filter(|key| signature.is_of(key.named()));
     let Some(key) = found.next() else {
         return Ok(None);
     };
-    if found.any(|other| other != key) {
+    if found.any(|other| other.named() != key.named()) {
         let (name, id) = (signature.name.clone(), signature.id);
         return Err(NoteError::AmbiguousKey { name, id });
     }
     Ok(Some(key))
+}
+
+/// The note as it is served: the text, a blank line, the signature lines.
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.text)?;
+        self.signatures.iter().try_for_each(|line| line.fmt(f))
+    }
 }
 
 /// A key whose signature on a note was verified.
@@ -276,16 +337,9 @@ impl SigningKey {
     /// text that cannot be that of a note; [`NoteError::Signing`].
     pub fn sign(&self, text: &str) -> Result<String, NoteError> {
         check_text(text)?;
-        let mut bytes = self.key_id().as_bytes().to_vec();
-        bytes.extend(
-            self.sign_bytes(text.as_bytes())
-                .map_err(NoteError::Signing)?,
-        );
-        Ok(format!(
-            "{DASH}{} {}\n",
-            self.name(),
-            BASE64.encode_display(&bytes)
-        ))
+        let bytes = self.sign_bytes(text.as_bytes());
+        let bytes = bytes.map_err(NoteError::Signing)?;
+        Ok(Signature::new(self.verifier().named(), bytes).to_string())
     }
 
     /// Signs a text and gives the whole note: the text, a blank line, the signature line.

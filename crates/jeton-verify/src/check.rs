@@ -7,7 +7,7 @@ use std::{
     sync::{
         Arc,
         atomic::{
-            AtomicU64,
+            AtomicBool, AtomicU64,
             Ordering::{Acquire, Release},
         },
     },
@@ -111,6 +111,7 @@ pub struct Verifier {
     peppers: ArcSwap<HashMap<u64, Peppers>>,
     peppers_set: AtomicU64,
     index: ShardedLock<Index>,
+    closed: AtomicBool,
 }
 
 impl Verifier {
@@ -122,7 +123,26 @@ impl Verifier {
             peppers: ArcSwap::default(),
             peppers_set: AtomicU64::new(0),
             index: ShardedLock::new(index),
+            closed: AtomicBool::new(false),
         }
+    }
+
+    /// Says no to everything from now on: what this verifier knows is older than what was shown, so a yes may be wrong.
+    pub fn close(&self) {
+        self.closed.store(true, Release);
+    }
+
+    /// Whether it says no to everything.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Acquire)
+    }
+
+    fn open(&self) -> Result<(), Refusal> {
+        if self.is_closed() {
+            return Err(Refusal::Quarantined);
+        }
+        Ok(())
     }
 
     /// Sets the peppers, by the prefix of the tokens that they key.
@@ -199,6 +219,7 @@ impl Verifier {
     /// # Errors
     /// [`Refusal::TokenUnknown`] and its kin.
     pub fn find(&self, text: &str) -> Result<TokenRecord, Refusal> {
+        self.open()?;
         let token = TokenText::parse(text)?;
         let peppers = self.peppers.load();
         let own = peppers
@@ -283,6 +304,7 @@ impl Verifier {
     /// # Errors
     /// [`Denied`], with exactly one reason.
     pub fn check(&self, text: &str, question: &Question<'_>, now: Now) -> Result<Passed, Denied> {
+        self.open()?;
         let token = TokenText::parse(text)?;
         let peppers = self.peppers.load();
         let own = peppers
@@ -327,6 +349,7 @@ impl Verifier {
         question: &Question<'_>,
         now: Now,
     ) -> Result<Passed, Denied> {
+        self.open()?;
         self.viewed(|view| {
             let position = view.index.find(digest).ok_or(Refusal::TokenUnknown)?;
             view.decide(position, question, now)
@@ -340,6 +363,9 @@ impl Verifier {
         now: Now,
         mut answer: impl FnMut(usize, Result<Passed, Denied>),
     ) {
+        if let Err(refusal) = self.open() {
+            return (0..asked.len()).for_each(|n| answer(n, Err(refusal.into())));
+        }
         let peppers = self.peppers.load();
         for (group, some) in asked.chunks(AT_ONCE).enumerate() {
             self.viewed(|view| {

@@ -6,12 +6,19 @@
 pub mod rest;
 mod write;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
 
 use jeton_core::{
     check::{brief::Brief, judge::Held},
     directory::{Directory, Inapplicable},
     id::TokenId,
+    policy::Inclusion,
     time::Time,
     token::{
         digest::Digest,
@@ -37,6 +44,8 @@ struct Extra {
     overlap_until: Option<Time>,
     /// Events beyond those that the slot counts.
     sequence_more: u64,
+    /// The ledger indexes of the rotations that gave it its secret, and the one before that; zero: it was issued with it.
+    secrets_at: [u64; 2],
 }
 
 /// Terms, with what most checks need of them in the same cache line.
@@ -68,6 +77,7 @@ impl Kept {
             state: slot.state(),
             last_used: slot.last_used().or_else(born),
             replaced_until,
+            unwitnessed: false,
         }
     }
 }
@@ -86,6 +96,8 @@ pub struct Index {
     extras: HashMap<u32, Extra>,
     live: u64,
     owners: Owners,
+    /// So much of the ledger was witnessed.
+    witnessed: AtomicU64,
 }
 
 fn wide(n: u32) -> usize {
@@ -163,6 +175,31 @@ impl Index {
         self.terms.get(wide(number))
     }
 
+    /// Notes how much of the ledger was witnessed: it never becomes less.
+    pub fn witness(&self, size: u64) {
+        self.witnessed.fetch_max(size, Relaxed);
+    }
+
+    /// How much of the ledger was witnessed.
+    #[must_use]
+    pub fn witnessed(&self) -> u64 {
+        self.witnessed.load(Relaxed)
+    }
+
+    /// Whether a token waits for witnesses: its issuance, or the rotation that gave it the presented secret.
+    #[must_use]
+    pub fn awaits_witness(&self, position: u32, terms: &Terms, replaced: bool) -> bool {
+        if terms.inclusion == Inclusion::Logged {
+            return false;
+        }
+        let issued = self.slot(position).map_or(u64::MAX, Slot::issued);
+        let [newest, before] = self
+            .extras
+            .get(&position)
+            .map_or([0; 2], |extra| extra.secrets_at);
+        issued.max(if replaced { before } else { newest }) >= self.witnessed()
+    }
+
     /// The owners of the tokens.
     #[must_use]
     pub fn owners(&self) -> &Owners {
@@ -216,7 +253,7 @@ impl Index {
     fn find_id(&self, id: TokenId) -> Option<u32> {
         self.by_id.find(id_hash(id), |p| {
             self.slot(p)
-                .is_some_and(|s| s.id() == id && s.leads_to().is_none())
+                .is_some_and(|s| s.id() == id && s.leads_to().is_none() && !s.is_forgotten())
         })
     }
 
@@ -238,15 +275,17 @@ impl Index {
     }
 
     fn record_at(&self, position: u32, directory: &Directory) -> Option<TokenRecord> {
-        let slot = self.slot(position)?;
+        let slot = self.slot(position).filter(|s| !s.is_forgotten())?;
         let owner = directory.subject_at(slot.owner)?;
         let extra = self.extras.get(&position).copied().unwrap_or_default();
+        let terms = Arc::clone(&self.terms(slot.terms)?.terms);
         Some(TokenRecord {
+            unwitnessed: self.awaits_witness(position, &terms, false),
             id: slot.id(),
             tenant: owner.tenant,
             class: slot.class(),
             subject: owner.id,
-            terms: Arc::clone(&self.terms(slot.terms)?.terms),
+            terms,
             issued: slot.issued(),
             expires: slot.expires(),
             state: slot.state(),
@@ -272,7 +311,10 @@ impl Index {
         let chain = core::iter::successors((head != NONE).then_some(head), |p| {
             Some(self.next_of(*p)).filter(|n| *n != NONE)
         });
-        chain.filter_map(|p| self.slot(p)).map(Slot::id)
+        let known = chain
+            .filter_map(|p| self.slot(p))
+            .filter(|s| !s.is_forgotten());
+        known.map(Slot::id)
     }
 
     /// Which peppers still key the digest of a token that is not revoked, with how many each.
@@ -293,7 +335,9 @@ impl Index {
     /// Every token that is not an alias, in the order of issuance.
     pub fn ids(&self) -> impl Iterator<Item = TokenId> + '_ {
         let slots = self.chunks.iter().flat_map(|c| &c.slots);
-        slots.filter(|s| s.leads_to().is_none()).map(Slot::id)
+        slots
+            .filter(|s| s.leads_to().is_none() && !s.is_forgotten())
+            .map(Slot::id)
     }
 
     /// Notes when a token was last used, as the store remembered it.

@@ -44,6 +44,8 @@ const ACTIVE: u64 = 0;
 const SUSPENDED: u64 = 1;
 const REVOKED: u64 = 2;
 const ALIAS: u64 = 3;
+/// The number that no class has: of a token that was forgotten.
+const FORGOTTEN: u64 = 7 << 11;
 
 impl Slot {
     /// A fresh slot for a token.
@@ -82,6 +84,25 @@ impl Slot {
     pub fn leads_to(&self) -> Option<(u32, Time)> {
         (self.word >> 14 & 3 == ALIAS)
             .then(|| (self.owner, Time::from_seconds(self.expires_s.into())))
+    }
+
+    /// Forgets what it was: nothing finds it any more, and an alias that leads here leads nowhere.
+    pub fn forget(&mut self) {
+        // What the table hashes stays, so that the table can grow; no digest of a token has this second half.
+        let [_, second] = &mut self.digest;
+        *second = !*second;
+        self.id = [0; 16];
+        self.set_state(State::Revoked {
+            at: Time::default(),
+            reason: Reason::Unspecified,
+        });
+        self.word |= FORGOTTEN;
+    }
+
+    /// Whether what it was is forgotten.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.word & FORGOTTEN == FORGOTTEN && self.leads_to().is_none()
     }
 
     /// The ledger index of its issuance.

@@ -120,8 +120,8 @@ fn restored(index: &Index, directory: &Directory) -> Index {
         assert_eq!(again, words);
         out.restore(&again).unwrap();
     }
-    for (position, generation, overlap_until, more) in index.beside() {
-        out.restore_beside(position, generation, overlap_until, more);
+    for beside in index.beside() {
+        out.restore_beside(beside);
     }
     out.restore_owners(directory).unwrap();
     out

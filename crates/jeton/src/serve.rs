@@ -115,8 +115,11 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         stop.subscribe(),
     ));
     let sweeping = tokio::spawn(jobs::idle::run(Arc::clone(&node), stop.subscribe()));
+    let publishing = tokio::spawn(jobs::publish::run(Arc::clone(&node), stop.subscribe()));
     let snapshots = tokio::spawn(jobs::snapshot::run(Arc::clone(&node), stop.subscribe()));
-    let mut tasks = vec![accepting, keeping, observing, sweeping, snapshots];
+    let mut tasks = vec![
+        accepting, keeping, observing, publishing, sweeping, snapshots,
+    ];
     tasks.extend(reload);
     Ok(Running {
         doors,

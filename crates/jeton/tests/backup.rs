@@ -28,17 +28,22 @@ use jeton::{
         mark,
     },
     capability::Clock,
-    node::start::{self, Node, Place, StartError},
+    node::{
+        start::{self, Node, Place, StartError},
+        writer::{Purpose, Ruling},
+    },
 };
 use jeton_core::{
-    event::{Actor, Event, Record},
+    decision::Decision,
+    event::{Actor, Erasure, Event, Record},
+    id::{TenantId, TokenId},
     leaf::{LEAF_BYTES, commit},
     time::Time,
 };
 use jeton_store::sqlite::Durability;
 use jeton_tlog::{Checkpoint, Frontier, Hash, SigningKey, leaf_hash};
 use serde_json::{Value, json};
-use vault::{Vault, jeton, rows, text, write_mode};
+use vault::{Vault, jeton, rows, same, text, write_mode};
 
 /// An authority with a life behind it: the secrets that are good and those that are not.
 struct Lived {
@@ -109,16 +114,11 @@ fn start(data: &Path) -> Result<Node, StartError> {
     start::start(&place(data), Arc::new(Clock::start()))
 }
 
-/// Whether a start lets nobody in since more was served than the store holds: both sizes.
+/// Both sizes, if a start serves nobody since more was served than the store holds.
 fn behind(data: &Path) -> Option<(u64, u64)> {
-    match start(data) {
-        Err(StartError::Rollback { served, stored }) => Some((served, stored)),
-        Err(error) => panic!("{error}"),
-        Ok(node) => {
-            node.stop();
-            None
-        }
-    }
+    let node = start(data).unwrap();
+    node.stop();
+    node.gate.why().map(|why| (why.served, why.stored))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,7 +134,9 @@ async fn what_is_restored_is_what_was_there_row_by_row() {
     for key in ["size", "root", "origin"] {
         assert_eq!(verified[key], taken[key]);
     }
-    assert_eq!(verified["log_key"], a.running.doors.node.log.to_string());
+    let keys = a.running.doors.node.log_keys();
+    let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+    assert_eq!(verified["signed_by"], json!(keys));
     assert!(verified["last_uses"].as_u64() > Some(0), "{verified}");
     assert!(verified["checkpoints"].as_u64() > Some(0), "{verified}");
     let drilled = vault.drill("one.age", &["--data-dir", text(&data)]).ok();
@@ -147,12 +149,12 @@ async fn what_is_restored_is_what_was_there_row_by_row() {
     let restored = vault.restore("one.age", &data, &[]).ok();
     assert_eq!(restored["quarantine"], false, "{restored}");
     let after = rows(&data.join("ledger.db"));
-    for (before, after) in before.iter().zip(&after) {
-        assert!(!before.1.is_empty() || before.0 == "tile");
-        assert_eq!(before, after);
+    for (table, rows) in &before {
+        assert!(!rows.is_empty() || table == "tile", "{table}");
     }
+    same(&before, &after);
     let kept = data.join(format!("ledger.db.before-restore-{sizes}"));
-    assert_eq!(before, rows(&kept));
+    same(&before, &rows(&kept));
     let fsck = jeton(&["fsck", "--data-dir", text(&data)]).ok();
     assert_eq!(fsck["findings"], json!([]));
 }
@@ -310,6 +312,68 @@ async fn a_machine_that_knows_nothing_does_not_trust_a_backup_to_be_the_last() {
     assert_eq!(behind(&elsewhere), None, "nothing was changed");
 }
 
+/// Erases whatever a token was, as the authority does it.
+async fn erased(lived: &Lived, id: &str) -> usize {
+    let node = &lived.a.running.doors.node;
+    let token: TokenId = id.parse().unwrap();
+    let db = rusqlite::Connection::open(lived.data().join("ledger.db")).unwrap();
+    let sql = "SELECT idx FROM trail WHERE about = ?1 ORDER BY idx";
+    let mut statement = db.prepare(sql).unwrap();
+    let indexes = statement.query_map([token.bytes()], |row| row.get::<_, i64>(0));
+    let indexes: Vec<u64> = indexes
+        .unwrap()
+        .map(|index| u64::try_from(index.unwrap()).unwrap())
+        .collect();
+    let count = indexes.len();
+    let event = Event::Erased(Erasure::Openings {
+        tokens: vec![token],
+        indexes,
+    });
+    let tenant = lived.a.tenant.parse().unwrap();
+    let submitted = node.writer.submit(Purpose::Reduce, move |_| Ruling {
+        tenant,
+        actor: Actor::Authority,
+        request: None,
+        words: None,
+        decision: Decision::yes((), vec![event]),
+    });
+    submitted.await.unwrap();
+    count
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_erased_stays_erased_and_a_gap_is_found() {
+    let mut lived = lived().await;
+    let (data, vault) = (lived.data(), Vault::new());
+    let (id, secret) = lived.a.issue(lived.order.clone()).await;
+    let path = format!("/v1/tokens/{id}/revoke");
+    lived.a.order("POST", &path, json!({})).await.is(200);
+    let count = erased(&lived, &id).await;
+    assert!(count >= 2);
+    lived.a = lived.a.restart().await;
+    assert!(!lived.allowed(&secret).await);
+    vault.create(&data, "one.age", &[]);
+    assert_eq!(vault.verify("one.age").ok()["erased"], count);
+    lived.a.running.stop().await;
+    let before = rows(&data.join("ledger.db"));
+    vault.restore("one.age", &data, &[]).ok();
+    same(&before, &rows(&data.join("ledger.db")));
+    assert_eq!(behind(&data), None);
+    // The same without what erased it: somebody has struck it out.
+    let mut frames = frames(&vault.open("one.age"));
+    for frame in &mut frames {
+        if let Frame::Event(event) = frame
+            && event.leaf[1] == 0x40
+        {
+            event.opening = None;
+            event.erased = Some(*lived.a.tenant.parse::<TenantId>().unwrap().bytes());
+        }
+    }
+    vault.seal("bad.age", &written(&frames));
+    let done = vault.verify("bad.age");
+    assert_eq!(done.status, 3, "{}", done.err);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_changed_or_cut_off_is_found() {
     let lived = lived().await;
@@ -339,7 +403,7 @@ async fn what_was_changed_or_cut_off_is_found() {
     let before = rows(&data.join("ledger.db"));
     let done = vault.restore("bent.age", &data, &[]);
     assert_eq!(done.status, 3, "{}", done.err);
-    assert_eq!(before, rows(&data.join("ledger.db")));
+    same(&before, &rows(&data.join("ledger.db")));
     assert!(!data.join("ledger.db.new").exists());
 }
 
@@ -408,6 +472,7 @@ fn with_record(event: &frame::Event, record: &Record) -> Frame {
         leaf,
         opening,
         aside: event.aside.clone(),
+        erased: None,
     })
 }
 
@@ -465,7 +530,8 @@ async fn whoever_knows_the_recipient_cannot_make_events() {
         founded_too[first] = founded.clone();
         vault.seal("bad.age", &written(&fitted(founded_too, &theirs)));
         let sound = vault.verify("bad.age").ok();
-        assert_ne!(sound["log_key"], json!(""), "sound in itself: {sound}");
+        let signer = theirs.verifier().to_string();
+        assert_eq!(sound["signed_by"], json!([signer]), "sound in itself");
         let done = vault.restore("bad.age", &data, &[]);
         assert_eq!(done.status, 3, "{name}: {}", done.err);
         let drilled = vault.drill("bad.age", &["--data-dir", text(&data)]);

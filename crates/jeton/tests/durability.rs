@@ -30,6 +30,7 @@ use jeton::{
     capability::{self, Clock},
     net::{Client, Roots},
     node::{
+        high_water::HighWater,
         snapshot::{self, Pace},
         start::{self, Node, Place, StartError},
         writer::{Purpose, Ruling},
@@ -40,6 +41,7 @@ use jeton_core::{
     directory::Directory,
     event::{Actor, Event},
     id::{TenantId, TokenId},
+    refusal::{Blame, Refusal},
     time::Span,
     token::{
         digest::Digest,
@@ -582,7 +584,7 @@ struct AtRest {
     image: Vec<u8>,
     terms: Vec<Vec<u8>>,
     slots: Vec<[u8; 64]>,
-    beside: Vec<(u32, u32, Option<jeton_core::time::Time>, u64)>,
+    beside: Vec<jeton_verify::index::rest::Beside>,
 }
 
 fn at_rest(directory: &Directory, index: &Index) -> AtRest {
@@ -791,7 +793,7 @@ async fn a_damaged_ledger_does_not_start_and_says_where() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_older_database_in_its_place_does_not_start() {
+async fn an_older_database_in_its_place_is_put_in_quarantine() {
     let (dir, ids) = stopped().await;
     let data = dir.path().join("data");
     let backup = fs::read(data.join("ledger.db")).unwrap();
@@ -805,14 +807,44 @@ async fn an_older_database_in_its_place_does_not_start() {
     // The database alone is put back, as after a mishap: revoked tokens would live again.
     fs::write(data.join("ledger.db"), backup).unwrap();
     drop(fs::remove_file(data.join("ledger.db-wal")));
-    let Err(error) = node(&data) else {
-        panic!("it started");
-    };
-    let told = error.to_string();
-    assert!(matches!(error, StartError::Rollback { .. }), "{told}");
+    let older = node(&data).unwrap();
+    let why = older.gate.why().expect("it is in quarantine");
+    assert_eq!((why.served, why.stored), (stored + 3, stored));
+    let told = why.to_string();
     for size in [stored, stored + 3] {
         assert!(told.contains(&size.to_string()), "{told}");
     }
+    // Nothing is changed, nothing signed, and the mark stays where it was.
+    let revoking = older.writer.submit(Purpose::Reduce, |facts| {
+        Ruling::<()>::no(facts.directory.system().unwrap(), Refusal::NotFound)
+    });
+    assert_eq!(
+        revoking.await.map(drop),
+        Err(Blame::from(Refusal::Quarantined))
+    );
+    older.stop();
+    let mark = HighWater::read(&data.join("high-water")).unwrap().unwrap();
+    assert_eq!(mark.size, stored + 3);
+    drop(older);
+    let again = node(&data).unwrap();
+    assert!(again.gate.is_closed(), "a start is no way out");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_history_of_the_same_length_is_put_in_quarantine() {
+    let (dir, ids) = stopped().await;
+    let (data, fork) = (dir.path().join("data"), dir.path().join("fork"));
+    copy_dir(&data, &fork);
+    for (place, token) in [(&data, ids[1]), (&fork, ids[2])] {
+        let node = node(place).unwrap();
+        revoke(&node, token);
+        node.stop();
+    }
+    fs::copy(fork.join("ledger.db"), data.join("ledger.db")).unwrap();
+    let node = node(&data).unwrap();
+    let why = node.gate.why().expect("it is in quarantine");
+    assert_eq!(why.served, why.stored);
+    assert!(why.to_string().contains("another history"), "{why}");
 }
 
 /// The names of the files in a directory, with their lengths.
@@ -912,10 +944,7 @@ fn a_lost_ledger_is_not_begun_anew_beside_its_high_water_mark() {
     // Twice: the first refusal must not make what the second would believe.
     for _ in 0..2 {
         let error = node(dir.path()).map(drop).expect_err("it was served once");
-        assert!(
-            matches!(error, StartError::Rollback { stored: 0, .. }),
-            "{error}"
-        );
+        assert!(matches!(error, StartError::Gone { served: 1.. }), "{error}");
     }
     assert_eq!(fs::read(dir.path().join("keyring")).unwrap(), keys);
 }

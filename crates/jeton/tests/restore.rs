@@ -25,7 +25,10 @@ mod ways;
 use std::path::{Path, PathBuf};
 
 use common::{Authority, config, send};
-use jeton::{node::start::StartError, serve};
+use jeton::{
+    node::start::{Node, StartError},
+    serve,
+};
 use jeton_store::sqlite::Durability;
 use serde_json::{Value, json};
 use ways::{WAYS, Way};
@@ -180,8 +183,8 @@ impl Tally {
 }
 
 /// Both sizes, if the node serves nobody since more was served than its store holds.
-fn quarantine(_node: &jeton::node::start::Node) -> Option<(u64, u64)> {
-    None
+fn quarantine(node: &Node) -> Option<(u64, u64)> {
+    node.gate.why().map(|why| (why.served, why.stored))
 }
 
 async fn scenario(n: u64, control: bool, tally: &mut Tally) {
@@ -217,7 +220,6 @@ async fn scenario(n: u64, control: bool, tally: &mut Tally) {
 /// Ends the node: well, or as if it had been killed, from an image of its directory.
 async fn stopped(a: Authority, place: &ways::Place, killed: bool) -> Stopped {
     if killed {
-        ways::settled(&place.data).await;
         place.image();
     }
     let Authority {
@@ -258,9 +260,7 @@ async fn started(stopped: Stopped, data: &Path, (name, dead): (&str, &Dead), tal
         Ok(running) => running,
         Err(error) => {
             match error.downcast_ref::<StartError>() {
-                Some(StartError::Rollback { served, stored }) => {
-                    tally.behind(name, (*served, *stored), dead);
-                }
+                Some(StartError::Gone { served }) => tally.behind(name, (*served, 0), dead),
                 Some(_) => tally.refused += 1,
                 None => panic!("{name}: {error:#}"),
             }

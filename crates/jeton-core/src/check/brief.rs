@@ -8,6 +8,7 @@ use crate::{
     id::ApiId,
     limit::Limit,
     permit::{Conditions, Grant, Rights},
+    policy::Inclusion,
     resource::Pattern,
     scope::ScopeSet,
     token::record::Terms,
@@ -42,7 +43,9 @@ impl Brief {
         let Some(first) = grants.first() else {
             return unclear;
         };
-        let free = terms.permit.conditions == Conditions::default() && terms.idle.is_none();
+        let free = terms.permit.conditions == Conditions::default()
+            && terms.idle.is_none()
+            && terms.inclusion == Inclusion::Logged;
         if !free || grants.iter().any(|g| g.api != first.api) {
             return unclear;
         }
@@ -68,7 +71,7 @@ impl Brief {
         tells.then(|| ScopeSet::from_low(self.scopes))
     }
 
-    /// Whether the terms neither know conditions nor idle expiry.
+    /// Whether the terms know neither conditions nor idle expiry, and wait for no witness.
     #[must_use]
     pub fn is_plain(&self) -> bool {
         self.plain
@@ -98,6 +101,7 @@ mod tests {
             limit: None,
             idle: None,
             lifetime_max: None,
+            inclusion: Inclusion::Logged,
         }
     }
 
@@ -126,6 +130,7 @@ mod tests {
             told(&|t| t.permit.conditions.methods = vec!["GET".into()]),
             None
         );
+        assert_eq!(told(&|t| t.inclusion = Inclusion::Witnessed), None);
         assert_eq!(told(&|t| t.permit.use_ = Rights::All), None);
         assert_eq!(told(&|t| t.permit.use_ = Rights::NONE), None);
         assert_eq!(

@@ -35,6 +35,8 @@ pub struct Held<'a> {
     pub last_used: Option<Time>,
     /// The presented secret was replaced; it is good until this second.
     pub replaced_until: Option<Time>,
+    /// The terms want it witnessed, and it is not yet.
+    pub unwitnessed: bool,
 }
 
 /// How much of a token's last use a crash may have forgotten, since the store is told of it once a quarter of an hour: in
@@ -65,6 +67,7 @@ impl TokenRecord {
             state: self.state,
             last_used: self.last_used.or_else(|| Some(self.id.born())),
             replaced_until: None,
+            unwitnessed: self.unwitnessed,
         }
     }
 }
@@ -165,7 +168,7 @@ impl From<Refusal> for Refused {
     }
 }
 
-/// Judges one request. The order is fixed (DESIGN §7): state, cut-off, owner, window, audience, address, method and
+/// Judges one request. The order is fixed (DESIGN §7): state, cut-off, owner, witness, window, audience, address, method and
 /// path, scope. The limit comes after, where its meter is.
 ///
 /// # Errors
@@ -189,7 +192,7 @@ pub fn judge(facts: &Facts<'_>, question: &Question<'_>, now: Time) -> Result<Al
 fn allowed_in_brief(facts: &Facts<'_>, question: &Question<'_>, now: Time) -> Option<Allowed> {
     let held = facts.token.brief?.held(&question.api, question.resource)?;
     let ours = facts.tenant.id == question.tenant;
-    // A brief that tells knows of no condition, no beginning and no idle expiry.
+    // A brief that tells knows of no condition, no beginning, no idle expiry and no witness.
     let lives = stands(facts).is_ok() && ends(&facts.token, now).is_ok();
     let both = together(facts, question, &held);
     let enough = both.covers(&question.needed) && !both.is_empty();
@@ -237,6 +240,10 @@ pub(crate) fn reach(facts: &Facts<'_>, question: &Question<'_>) -> Result<Allowe
 /// [`Refused`] with the state that speaks against it.
 pub fn alive(facts: &Facts<'_>, now: Time) -> Result<(), Refused> {
     stands(facts).map_err(|refused| since(refused, &facts.token, now))?;
+    // After the state: a revocation never waits for anybody.
+    if facts.token.unwitnessed {
+        return Err(Refusal::TokenNotWitnessed.into());
+    }
     window(&facts.token, now)
 }
 

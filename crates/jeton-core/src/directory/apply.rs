@@ -7,7 +7,7 @@ use imbl::Vector;
 use super::{Directory, Inapplicable, REQUEST_MEMORY, Remembered, Role, Tenant, at, slot};
 use crate::{
     api::Api,
-    event::{Event, Record},
+    event::{Event, LogEvent, Record},
     id::{ApiId, RoleId, TenantId},
     permit::Permit,
     scope::Catalogue,
@@ -24,7 +24,7 @@ impl Directory {
         if index != self.size {
             return Err(Inapplicable("its index is not the next one"));
         }
-        self.change(record)?;
+        self.change(index, record)?;
         self.size = index + 1;
         self.remember(index, record);
         let about = record.event.about(record.tenant);
@@ -43,13 +43,19 @@ impl Directory {
         Ok(())
     }
 
-    fn change(&mut self, record: &Record) -> Result<(), Inapplicable> {
+    fn change(&mut self, index: u64, record: &Record) -> Result<(), Inapplicable> {
         let tenant = record.tenant;
         match &record.event {
-            Event::Genesis { .. } => {
+            Event::Genesis { origin, log_key } => {
                 self.system = Some(tenant);
+                Arc::make_mut(&mut self.log).begin(origin, *log_key);
                 Ok(())
             }
+            Event::Ledger(event) => self.change_log(index, tenant, event),
+            Event::Erased(erasure) => erasure
+                .is_sound(index)
+                .then_some(())
+                .ok_or(Inapplicable("an erasure names what it cannot")),
             Event::TenantCreated { prefix } => self.add_tenant(tenant, *prefix),
             Event::TenantStanding { after, .. } => {
                 self.with_tenant(tenant, |t| t.standing = *after)
@@ -127,6 +133,38 @@ impl Directory {
             | Event::PepperRetired { .. }
             | Event::Renamed { .. } => Ok(()),
         }
+    }
+
+    fn change_log(
+        &mut self,
+        index: u64,
+        tenant: TenantId,
+        event: &LogEvent,
+    ) -> Result<(), Inapplicable> {
+        if self.system != Some(tenant) {
+            return Err(Inapplicable("only the system tenant changes the ledger"));
+        }
+        Arc::make_mut(&mut self.log).change(index, event)?;
+        if matches!(event, LogEvent::EpochBegan { .. }) {
+            // What was revoked in the lost part is not known: nothing from before it authenticates.
+            for slot in 0..slot(self.tenants.len())? {
+                edit(&mut self.tenants, Some(slot), |t| t.cut_off = index)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts an event of a tenant whose opening was erased: all that is known of it is that it was.
+    ///
+    /// # Errors
+    /// [`Inapplicable`]: its index is not the next one, or there is no such tenant.
+    pub fn skip(&mut self, index: u64, tenant: TenantId) -> Result<(), Inapplicable> {
+        if index != self.size {
+            return Err(Inapplicable("its index is not the next one"));
+        }
+        self.with_tenant(tenant, |t| t.events += 1)?;
+        self.size = index + 1;
+        Ok(())
     }
 
     fn add_tenant(&mut self, id: TenantId, prefix: Prefix) -> Result<(), Inapplicable> {

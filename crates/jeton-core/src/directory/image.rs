@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use minicbor::{Decode, Encode};
 
-use super::{Directory, Inapplicable, Remembered, Role, Tenant, slot};
+use super::{Directory, Inapplicable, Log, Remembered, Role, Tenant, slot};
 use crate::{api::Api, id::TenantId, subject::Subject};
 
 /// A directory at rest, for a snapshot.
@@ -27,6 +27,8 @@ pub struct Image {
     sequences: Vec<(Key, u64)>,
     #[n(7)]
     requests: Vec<(Key, Remembered)>,
+    #[n(8)]
+    log: Log,
 }
 
 #[derive(Encode, Decode)]
@@ -50,6 +52,7 @@ impl Directory {
             subjects: self.subjects.iter().map(|s| Subject::clone(s)).collect(),
             sequences: self.sequences.iter().map(|(k, n)| (Key(*k), *n)).collect(),
             requests: requests.collect(),
+            log: Log::clone(&self.log),
         }
     }
 
@@ -61,6 +64,7 @@ impl Directory {
         let mut out = Self {
             size: image.size,
             system: image.system,
+            log: Arc::new(image.log),
             ..Self::default()
         };
         for (n, tenant) in image.tenants.into_iter().enumerate() {

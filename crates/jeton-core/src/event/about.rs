@@ -1,6 +1,6 @@
 //! What an event is called, and what it is about: how trail, metrics and counts know one from another.
 
-use super::Event;
+use super::{Erasure, Event};
 use crate::id::{TenantId, TokenId};
 
 impl Event {
@@ -34,6 +34,9 @@ impl Event {
             Self::Renamed { .. } => "renamed",
             Self::PepperRotated { .. } => "pepper.rotated",
             Self::PepperRetired { .. } => "pepper.retired",
+            Self::Ledger(event) => event.name(),
+            Self::Erased(Erasure::Words { .. }) => "words.erased",
+            Self::Erased(Erasure::Openings { .. }) => "openings.erased",
         }
     }
 
@@ -66,8 +69,20 @@ impl Event {
             | Self::CutOff { .. }
             | Self::Renamed { .. }
             | Self::PepperRotated { .. }
-            | Self::PepperRetired { .. } => None,
+            | Self::PepperRetired { .. }
+            | Self::Ledger(_)
+            | Self::Erased(_) => None,
         }
+    }
+
+    /// The tokens whose state it changes: the one it is about, or all that it erases.
+    pub fn tokens(&self) -> impl Iterator<Item = TokenId> + '_ {
+        let erased = if let Self::Erased(Erasure::Openings { tokens, .. }) = self {
+            tokens.as_slice()
+        } else {
+            &[]
+        };
+        self.token().into_iter().chain(erased.iter().copied())
     }
 
     /// The raw id of the thing it is about; `tenant` where it is the tenant itself.
@@ -83,6 +98,7 @@ impl Event {
             Self::UserCreated { user, .. } | Self::UserRolesSet { user, .. } => *user.bytes(),
             Self::AppCreated { app, .. } | Self::AppChanged { app, .. } => *app.bytes(),
             Self::SubjectStanding { subject, .. }
+            | Self::Erased(Erasure::Words { subject, .. })
             | Self::CutOff {
                 subject: Some(subject),
                 ..
@@ -101,6 +117,8 @@ impl Event {
             | Self::PolicySet { .. }
             | Self::PepperRotated { .. }
             | Self::PepperRetired { .. }
+            | Self::Ledger(_)
+            | Self::Erased(Erasure::Openings { .. })
             | Self::CutOff { subject: None, .. } => *tenant.bytes(),
         }
     }

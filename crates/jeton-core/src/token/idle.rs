@@ -62,6 +62,7 @@ mod tests {
         id::{AppId, TokenId},
         limit::Limit,
         permit::Permit,
+        policy::Inclusion,
         subject::{Standing, SubjectId},
         time::Span,
         token::{
@@ -135,6 +136,7 @@ mod tests {
                     limit: None::<Limit>,
                     idle,
                     lifetime_max: None,
+                    inclusion: Inclusion::Logged,
                 },
                 expires,
             };

@@ -131,6 +131,7 @@ fn decide(
         limit: order.limit.or(policy.limit),
         idle: policy.idle,
         lifetime_max,
+        inclusion: policy.inclusion,
     };
     let event = Event::TokenIssued {
         token: drawn.token,

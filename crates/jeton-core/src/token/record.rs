@@ -10,6 +10,7 @@ use crate::{
     id::{TenantId, TokenId},
     limit::Limit,
     permit::Permit,
+    policy::Inclusion,
     subject::SubjectId,
     time::{Span, Time},
     token::text::Class,
@@ -31,6 +32,9 @@ pub struct Terms {
     /// The longest life that its giver could grant: its own renewals keep to it.
     #[n(3)]
     pub lifetime_max: Option<Span>,
+    /// What the ledger must show before it authenticates.
+    #[n(4)]
+    pub inclusion: Inclusion,
 }
 
 /// Why a token was ended or suspended, in one word.
@@ -161,6 +165,8 @@ pub struct TokenRecord {
     pub generation: u32,
     /// Until when the secret before this one is good too.
     pub overlap_until: Option<Time>,
+    /// Its terms want it witnessed, and its newest secret is not yet.
+    pub unwitnessed: bool,
 }
 
 impl TokenRecord {
@@ -190,6 +196,7 @@ impl TokenRecord {
             last_used: None,
             generation: 0,
             overlap_until: None,
+            unwitnessed: terms.inclusion == Inclusion::Witnessed,
         })
     }
 
@@ -238,6 +245,7 @@ impl TokenRecord {
                 self.generation = *generation;
                 self.overlap_until = Some(*overlap_until);
                 self.expires = *expires;
+                self.unwitnessed = self.terms.inclusion == Inclusion::Witnessed;
             }
             Event::TokenRevoked { reason, .. } => {
                 self.state = State::Revoked {

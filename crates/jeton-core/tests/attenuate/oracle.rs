@@ -443,7 +443,9 @@ impl Oracle {
             | Event::TokenRehashed { .. }
             | Event::PepperRotated { .. }
             | Event::PepperRetired { .. }
-            | Event::Renamed { .. } => Ok(()),
+            | Event::Renamed { .. }
+            | Event::Ledger(_)
+            | Event::Erased(_) => Ok(()),
         }
     }
 

@@ -90,6 +90,7 @@ impl Order {
                 let class = *world.rng.pick(&CLASSES);
                 let built_in = ClassPolicy::built_in(class);
                 let policy = ClassPolicy {
+                    inclusion: jeton_core::policy::Inclusion::Logged,
                     lifetime_default: Span::seconds(7200),
                     limit: Limit::new(5, 60),
                     ..built_in
@@ -376,6 +377,7 @@ fn told<T>(decision: Decision<T>) -> (Option<Refusal>, Vec<Event>) {
 
 fn terms(permit: Permit) -> Terms {
     Terms {
+        inclusion: jeton_core::policy::Inclusion::Logged,
         permit,
         limit: None,
         idle: None,

@@ -2,7 +2,7 @@
 
 use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
-use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, inconsistent, read, stored};
+use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, erased, inconsistent, read, stored};
 use crate::{
     Batch, CHECKPOINT_SPACING, CHECKPOINTS_NEWEST, Head, LastUse, Reader, Store, StoreError,
     ledger::Entry, row::Row,
@@ -137,6 +137,7 @@ fn append_entries(tx: &Transaction<'_>, batch: &Batch<'_>) -> rusqlite::Result<(
     let mut statements = Statements::prepare(tx)?;
     for (entry, row) in batch.entries {
         statements.append(entry, row)?;
+        erased::erase(tx, entry)?;
     }
     Ok(())
 }

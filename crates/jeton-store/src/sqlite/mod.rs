@@ -4,6 +4,8 @@
 //! checkpoint or a caller has seen already.
 
 mod append;
+mod erased;
+mod leaves;
 mod read;
 mod schema;
 
@@ -64,6 +66,8 @@ impl Sqlite {
         // Not by itself: SQLite says nothing when that fails, and an error of the disk must be heard.
         set("wal_autocheckpoint", &0)?;
         set("trusted_schema", &"OFF")?;
+        // What is erased is overwritten, and not only unlinked.
+        set("secure_delete", &"ON")?;
         db.set_prepared_statement_cache_capacity(64);
         db.busy_timeout(core::time::Duration::from_secs(10))
             .map_err(disk("setting the store up"))?;

@@ -7,7 +7,7 @@ use jeton_core::{
 };
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::{SqliteReader, disk, inconsistent, loaded, stored};
+use super::{SqliteReader, disk, erased, inconsistent, leaves, loaded, stored};
 use crate::{
     Continue, Head, LastUse, Reader, StoreError, Stored, Trail, TrailRow,
     ledger::Aside,
@@ -37,7 +37,7 @@ pub(super) fn head(db: &Connection) -> Result<Head, StoreError> {
 /// Index, leaf, and salt and record unless erased.
 type EventColumns = (i64, Vec<u8>, Option<Vec<u8>>, Option<Vec<u8>>);
 
-fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<EventColumns> {
+pub(super) fn stored_event(row: &SqlRow<'_>) -> rusqlite::Result<EventColumns> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
@@ -90,18 +90,24 @@ impl Reader for SqliteReader {
         for row in rows {
             let (index, leaf, salt, record) = row.map_err(disk(DOING))?;
             let index = loaded("event", "idx", index)?;
-            // A salt of another length opens nothing: as if there were none.
-            let salt: Option<[u8; 32]> = salt.and_then(|s| s.try_into().ok());
             let stored = Stored {
                 index,
                 leaf,
-                opening: salt.zip(record),
+                opening: erased::salt(salt).zip(record),
             };
             if each(stored)? == Continue::No {
                 break;
             }
         }
         Ok(())
+    }
+
+    fn leaves(&mut self, from: u64, count: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+        leaves::leaves(&self.db, from, count)
+    }
+
+    fn erasures(&mut self) -> Result<Vec<Stored>, StoreError> {
+        leaves::erasures(&self.db)
     }
 
     fn trail(

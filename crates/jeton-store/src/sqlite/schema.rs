@@ -5,7 +5,10 @@ use rusqlite::{Connection, TransactionBehavior};
 use super::disk;
 use crate::StoreError;
 
-const MIGRATIONS: &[&str] = &[include_str!("../../migrations/sqlite/0001_ledger.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("../../migrations/sqlite/0001_ledger.sql"),
+    include_str!("../../migrations/sqlite/0002_erasure.sql"),
+];
 /// "jeto": tells our files from others'.
 const APPLICATION_ID: i64 = 0x6a65_746f;
 

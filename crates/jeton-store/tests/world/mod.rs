@@ -259,6 +259,7 @@ impl World {
     pub fn issue(&mut self) -> TokenId {
         let token = TokenId::from_bytes(self.draw());
         let terms = Terms {
+            inclusion: jeton_core::policy::Inclusion::Logged,
             permit: self.permit(),
             limit: None,
             idle: None,

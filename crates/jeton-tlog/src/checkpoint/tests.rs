@@ -163,3 +163,39 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn several_keys_of_one_log_may_sign_and_each_is_believed() {
+    let checkpoint = Checkpoint::new(ORIGIN, 1, leaf_hash(b"first")).unwrap();
+    let [old, new, next] =
+        [1, 2, 3].map(|seed| SigningKey::from_seed(ORIGIN, &[seed; 32]).unwrap());
+    let signed = checkpoint.sign_all(&[&old, &new]).unwrap();
+    let lines = [&old, &new].map(|key| key.sign(&checkpoint.to_string()).unwrap());
+    assert_eq!(signed, format!("{checkpoint}\n{}", lines.concat()));
+    let open = |keys: &[&SigningKey]| {
+        let keys: Vec<VerifierKey> = keys.iter().map(|key| key.verifier().clone()).collect();
+        Checkpoint::open_any(signed.as_bytes(), &keys)
+    };
+    let other = key("other.example");
+    for keys in [
+        vec![&old],
+        vec![&new],
+        vec![&next, &new],
+        vec![&other, &old, &new],
+    ] {
+        assert_eq!(open(&keys).unwrap().checkpoint(), &checkpoint);
+    }
+    assert_eq!(open(&[&old, &new]).unwrap().note().signers().len(), 2);
+    let not_signed = CheckpointError::Note(NoteError::NotSigned);
+    assert_eq!(open(&[&next]), Err(not_signed));
+    let origin = ORIGIN.to_owned();
+    let unknown = CheckpointError::UnknownLog { origin };
+    assert_eq!(open(&[&other]), Err(unknown.clone()));
+    assert_eq!(open(&[]), Err(unknown));
+    let nobody = CheckpointError::Note(NoteError::NoSignatures);
+    assert_eq!(checkpoint.sign_all(&[]), Err(nobody));
+    assert!(matches!(
+        checkpoint.sign_all(&[&old, &other]),
+        Err(CheckpointError::OriginMismatch { .. })
+    ));
+}

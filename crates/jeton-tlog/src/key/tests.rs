@@ -1,5 +1,6 @@
 //! Keys: the published one, and every way to spoil it.
 
+use data_encoding::BASE64;
 use proptest::prelude::*;
 
 use super::*;

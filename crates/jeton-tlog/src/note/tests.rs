@@ -322,3 +322,43 @@ proptest! {
         prop_assert!(note.is_err() || note.unwrap().verify(&[key(PETER)]).is_err());
     }
 }
+
+#[test]
+fn lines_are_added_once_and_the_note_stays_one() {
+    let lines = |lines: &str| Signature::parse_lines(lines).unwrap();
+    let mut note = Note::parse(format!("{TEXT}\n{PETERS_LINE}").as_bytes()).unwrap();
+    note.add(lines(ENOCHS_LINE).remove(0)).unwrap();
+    assert_eq!(
+        note.to_string(),
+        format!("{TEXT}\n{PETERS_LINE}{ENOCHS_LINE}")
+    );
+    note.add(lines(ENOCHS_LINE).remove(0)).unwrap();
+    note.add(lines(PETERS_LINE).remove(0)).unwrap();
+    assert_eq!(
+        note.to_string(),
+        format!("{TEXT}\n{ENOCHS_LINE}{PETERS_LINE}")
+    );
+    assert_eq!(Note::parse(note.to_string().as_bytes()), Ok(note.clone()));
+    assert_eq!(lines(ENOCHS_LINE)[0].to_string(), ENOCHS_LINE);
+    // Full: one more signer is refused, one that is there already is not.
+    for number in note.signatures().len()..NOTE_SIGNATURES_MAX {
+        let key = SigningKey::from_seed(&format!("k{number}"), &[7; 32]).unwrap();
+        note.add(lines(&key.sign(TEXT).unwrap()).remove(0)).unwrap();
+    }
+    let full = note.clone();
+    let more = SigningKey::from_seed("more", &[7; 32]).unwrap();
+    let more = lines(&more.sign(TEXT).unwrap()).remove(0);
+    assert_eq!(note.add(more), Err(NoteError::TooManySignatures));
+    assert_eq!(note, full);
+    assert_eq!(note.add(lines(PETERS_LINE).remove(0)), Ok(()));
+    // Too long by its new line.
+    let room = NOTE_BYTES_MAX - PETERS_LINE.len() - 1;
+    let longest = peters_key().sign_note(&format!("{}\n", "a".repeat(room - 1)));
+    let mut longest = Note::parse(longest.unwrap().as_bytes()).unwrap();
+    let refused = longest.add(lines(ENOCHS_LINE).remove(0));
+    assert!(matches!(refused, Err(NoteError::TooLong { .. })));
+    assert_eq!(Signature::parse_lines(""), Err(NoteError::NoSignatures));
+    let many = PETERS_LINE.repeat(65);
+    let refused = Signature::parse_lines(&many);
+    assert_eq!(refused, Err(NoteError::TooManySignatures));
+}

@@ -100,6 +100,7 @@ pub fn terms(n: u64) -> Terms {
         },
     ];
     Terms {
+        inclusion: jeton_core::policy::Inclusion::Logged,
         permit: Permit {
             use_: Rights::Listed(grants).normal(),
             give: None,

@@ -112,15 +112,23 @@ impl View<'_> {
     ) -> Result<Passed, Denied> {
         let lost = Denied::from(Refusal::TokenUnknown);
         let presented = self.index.slot(position).ok_or(lost)?;
-        let (slot, replaced_until) = match presented.leads_to() {
-            None => (presented, None),
-            Some((target, until)) => (self.index.slot(target).ok_or(lost)?, Some(until)),
+        let (at, slot, replaced_until) = match presented.leads_to() {
+            None => (position, presented, None),
+            Some((target, until)) => {
+                let slot = self.index.slot(target).filter(|s| !s.is_forgotten());
+                (target, slot.ok_or(lost)?, Some(until))
+            }
         };
         let (owner, tenant) = self.index.owners().get(slot.owner).ok_or(lost)?;
         let tenant = self.directory.tenant_at(tenant).ok_or(lost)?;
         let kept = self.index.terms(slot.terms).ok_or(lost)?;
+        let mut token = kept.held(slot, replaced_until);
+        if !kept.brief.is_plain() {
+            let replaced = replaced_until.is_some();
+            token.unwitnessed = self.index.awaits_witness(at, &kept.terms, replaced);
+        }
         let facts = Facts {
-            token: kept.held(slot, replaced_until),
+            token,
             tenant,
             owner,
             directory: self.directory,

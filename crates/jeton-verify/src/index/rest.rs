@@ -10,8 +10,8 @@ use jeton_core::{
 use super::{Extra, Index};
 use crate::record::{Slot, SlotWords};
 
-/// What stands beside a slot: position, generation, end of overlap, further events.
-pub type Beside = (u32, u32, Option<Time>, u64);
+/// What stands beside a slot: position, generation, end of overlap, further events, and at which indexes it got its secrets.
+pub type Beside = (u32, u32, Option<Time>, u64, [u64; 2]);
 
 impl Index {
     /// All slots in order, with the chain to the next token of the same owner.
@@ -27,11 +27,9 @@ impl Index {
         self.terms.iter().map(|kept| &*kept.terms)
     }
 
-    /// What stands beside slots: position, generation, end of overlap, further events.
+    /// What stands beside slots.
     pub fn beside(&self) -> impl Iterator<Item = Beside> + '_ {
-        self.extras
-            .iter()
-            .map(|(p, e)| (*p, e.generation, e.overlap_until, e.sequence_more))
+        self.extras.iter().map(|(p, e)| e.beside(*p))
     }
 
     /// The slot at a position as [`Index::words`] tells it, with what stands beside it as [`Index::beside`] does: for a
@@ -40,7 +38,7 @@ impl Index {
     pub fn at_rest(&self, position: u32) -> Option<(SlotWords, Option<Beside>)> {
         let words = self.slot(position).map(Slot::to_words)?;
         let extra = self.extras.get(&position);
-        let beside = extra.map(|e| (position, e.generation, e.overlap_until, e.sequence_more));
+        let beside = extra.map(|e| e.beside(position));
         Some((words, beside))
     }
 
@@ -84,20 +82,26 @@ impl Index {
     }
 
     /// Takes what stands beside a slot from a snapshot.
-    pub fn restore_beside(
-        &mut self,
-        position: u32,
-        generation: u32,
-        overlap_until: Option<Time>,
-        more: u64,
-    ) {
-        self.extras.insert(
+    pub fn restore_beside(&mut self, beside: Beside) {
+        let (position, generation, overlap_until, sequence_more, secrets_at) = beside;
+        let extra = Extra {
+            generation,
+            overlap_until,
+            sequence_more,
+            secrets_at,
+        };
+        self.extras.insert(position, extra);
+    }
+}
+
+impl Extra {
+    fn beside(&self, position: u32) -> Beside {
+        (
             position,
-            Extra {
-                generation,
-                overlap_until,
-                sequence_more: more,
-            },
-        );
+            self.generation,
+            self.overlap_until,
+            self.sequence_more,
+            self.secrets_at,
+        )
     }
 }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use jeton_core::{
     check::brief::Brief,
     directory::{Directory, Inapplicable},
-    event::{Event, Record},
+    event::{Erasure, Event, Record},
+    id::TokenId,
     subject::SubjectId,
-    token::record::{Terms, TokenRecord},
+    token::record::{State, Terms, TokenRecord},
 };
 
 use super::{CHUNK, Chunk, Index, Kept, NONE, id_hash, wide};
@@ -28,6 +29,11 @@ impl Index {
         directory: &Directory,
     ) -> Result<(), Inapplicable> {
         let Some(id) = record.event.token() else {
+            if let Event::Erased(Erasure::Openings { tokens, .. }) = &record.event {
+                for id in tokens {
+                    self.forget(*id);
+                }
+            }
             return self.apply_to_owners(&record.event, directory);
         };
         if let Event::TokenIssued {
@@ -59,7 +65,22 @@ impl Index {
             .record_at(position, directory)
             .ok_or(Inapplicable("a token without terms"))?;
         token.apply(record.at, &record.event)?;
-        self.store(position, &token, &record.event)
+        self.store(position, index, (&token, &record.event))
+    }
+
+    /// Forgets a token whose openings were erased: its secrets are those of a stranger from now on. A replay without them never
+    /// hears of it, so there is nothing to do then.
+    fn forget(&mut self, id: TokenId) {
+        let Some(position) = self.find_id(id) else {
+            return;
+        };
+        let Some(slot) = self.slot_mut(position) else {
+            return;
+        };
+        let live = !matches!(slot.state(), State::Revoked { .. });
+        slot.forget();
+        self.live -= u64::from(live);
+        self.extras.remove(&position);
     }
 
     /// Events about subjects: the owners follow the directory.
@@ -99,8 +120,8 @@ impl Index {
     fn store(
         &mut self,
         position: u32,
-        token: &TokenRecord,
-        event: &Event,
+        index: u64,
+        (token, event): (&TokenRecord, &Event),
     ) -> Result<(), Inapplicable> {
         let terms = match event {
             Event::TokenChanged { .. } => Some(self.number_of(&token.terms)?),
@@ -131,6 +152,8 @@ impl Index {
                 let extra = self.extras.entry(position).or_default();
                 extra.generation = *generation;
                 extra.overlap_until = Some(*overlap_until);
+                let [newest, _] = extra.secrets_at;
+                extra.secrets_at = [index, newest];
                 let alias = Slot::alias(token.id, old, position, *overlap_until, old_pepper);
                 self.add(alias, None)?;
             }

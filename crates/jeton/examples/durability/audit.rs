@@ -180,7 +180,10 @@ async fn asked(running: &Running, expected: &Expected) -> anyhow::Result<Vec<Str
 /// What `fsck` finds.
 async fn findings(running: &Running) -> anyhow::Result<Vec<String>> {
     let node = &running.doors.node;
-    let (keyring, log) = (std::sync::Arc::clone(&node.keyring), node.log.clone());
+    let (keyring, log) = (
+        std::sync::Arc::clone(&node.keyring),
+        node.log_keys().remove(0),
+    );
     let report = node
         .read(move |reader| fsck::fsck(reader, &|tenant| keyring.tag_key(tenant), &log))
         .await?;

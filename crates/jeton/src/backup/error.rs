@@ -52,6 +52,9 @@ pub enum BackupError {
     /// The ledger that was to be backed up does not explain itself.
     #[error("the ledger is not sound: {0}; run `jeton fsck`")]
     Unsound(String),
+    /// Something was erased after the last checkpoint.
+    #[error("what was erased last is not signed yet")]
+    Unsigned,
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -96,7 +99,9 @@ impl BackupError {
             StartError::Keyring(error) => Self::Keyring(error),
             StartError::Store(error) => Self::Store(error),
             error @ (StartError::Directory { .. }
-            | StartError::Rollback { .. }
+            | StartError::Gone { .. }
+            | StartError::HighWater { .. }
+            | StartError::Origin { .. }
             | StartError::Other(_)) => Self::Start(error),
         }
     }

@@ -71,6 +71,9 @@ pub struct Event {
     /// The words beside it, unless there are none or they were erased.
     #[n(2)]
     pub aside: Option<Words>,
+    /// Whose it was, if its opening was erased: a later event must say so as well.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub erased: Option<[u8; 16]>,
 }
 
 /// What opens a leaf.

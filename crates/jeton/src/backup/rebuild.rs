@@ -8,7 +8,12 @@ use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use jeton_core::{event::Record, leaf::LEAF_BYTES, token::record::TokenRecord};
+use jeton_core::{
+    event::{Event, Record},
+    id::TenantId,
+    leaf::LEAF_BYTES,
+    token::record::TokenRecord,
+};
 use jeton_store::{
     Batch, LastUse, Store as _, Stored,
     ledger::{Aside, Entry},
@@ -20,13 +25,13 @@ use jeton_tlog::{Hash, Tile};
 use crate::{
     backup::{
         error::BackupError,
-        walk::{Item, Walk},
+        walk::{Item, Piece, Walk},
     },
     capability,
     node::{
         dir::private,
         keyring::Keyring,
-        learn::{Believed, Learnt, believe, unsound},
+        learn::{Believed, Learnt, believe, next_of, unsound},
         start::StartError,
     },
 };
@@ -71,8 +76,8 @@ pub fn rebuild<R: Read>(
     while let Some(item) = walk.next_item()? {
         match item {
             Item::Checkpoint(size, note) => checkpoints.push((size, note)),
-            Item::Event(stored, aside) => {
-                let drafted = building.draft(stored, aside);
+            Item::Event(piece) => {
+                let drafted = building.draft(piece);
                 drafted.map_err(BackupError::replayed)?;
                 if building.entries.len() >= BATCH {
                     building.append()?;
@@ -87,7 +92,7 @@ pub fn rebuild<R: Read>(
             }
         }
     }
-    own(walk, keyring)?;
+    own(walk, keyring, &building.state)?;
     building.append()?;
     building.observe(&mut uses)?;
     building.store.keep_checkpoints(&checkpoints)?;
@@ -103,9 +108,10 @@ pub fn rebuild<R: Read>(
 }
 
 /// The tags say whose an event is and that none is missing, but not what is in it: that is signed by the log.
-fn own<R: Read>(walk: &Walk<R>, keyring: &Keyring) -> Result<(), BackupError> {
-    let own = keyring.log_key(&walk.header().origin);
-    let own = own.is_ok_and(|own| walk.log() == Some(own.verifier()));
+fn own<R: Read>(walk: &Walk<R>, keyring: &Keyring, state: &Learnt) -> Result<(), BackupError> {
+    let keys = keyring.log_keys(state.directory.log(), state.sealer.size());
+    let mut keys = keys.unwrap_or_default().into_iter();
+    let own = keys.any(|key| walk.signers().contains(key.verifier()));
     if own {
         return Ok(());
     }
@@ -126,7 +132,41 @@ struct Building<'a> {
 
 impl Building<'_> {
     /// Believes the next event, applies it, and drafts the row that it changes.
-    fn draft(&mut self, stored: Stored, aside: Option<Aside>) -> Result<(), StartError> {
+    fn draft(&mut self, piece: Piece) -> Result<(), StartError> {
+        let Piece {
+            stored,
+            aside,
+            erased,
+        } = piece;
+        let (entry, row) = match erased {
+            Some(tenant) => (self.gap(&stored, tenant)?, Row::None),
+            None => self.event(stored, aside)?,
+        };
+        self.entries.push((entry, row));
+        Ok(())
+    }
+
+    /// A leaf whose opening is gone. It stands there with an empty one until the event comes that erased it, which the reading
+    /// of the backup has made sure of in the end.
+    fn gap(&mut self, stored: &Stored, tenant: TenantId) -> Result<Entry, StartError> {
+        let state = &mut self.state;
+        next_of(state, self.keyring, stored, tenant)?;
+        self.tiles.extend(state.sealer.push(&stored.leaf));
+        unsound(stored.index, state.directory.skip(stored.index, tenant))?;
+        Ok(Entry {
+            index: stored.index,
+            tenant,
+            about: [0; 16],
+            first: true,
+            leaf: leaf(stored)?,
+            salt: [0; 32],
+            record: Vec::new(),
+            aside: None,
+            erases: None,
+        })
+    }
+
+    fn event(&mut self, stored: Stored, aside: Option<Aside>) -> Result<(Entry, Row), StartError> {
         let Believed {
             record,
             about_sequence,
@@ -139,11 +179,11 @@ impl Building<'_> {
         let token = token_after(state, index, &record)?;
         unsound(index, state.index.apply(index, &record, &state.directory))?;
         let row = Row::after(tenant, &record.event, token.as_ref(), &state.directory);
-        let (leaf, opening) = (<[u8; LEAF_BYTES]>::try_from(stored.leaf), stored.opening);
-        let (Ok(leaf), Some((salt, bytes))) = (leaf, opening) else {
-            let why = "the leaf has no opening".to_owned();
-            return Err(StartError::Unsound { index, why });
-        };
+        let leaf = leaf(&stored)?;
+        let (salt, bytes) = stored.opening.ok_or_else(|| StartError::Unsound {
+            index,
+            why: "the leaf has no opening".to_owned(),
+        })?;
         let entry = Entry {
             index,
             tenant,
@@ -153,9 +193,13 @@ impl Building<'_> {
             salt,
             record: bytes,
             aside,
+            erases: if let Event::Erased(erasure) = record.event {
+                Some(erasure)
+            } else {
+                None
+            },
         };
-        self.entries.push((entry, row));
-        Ok(())
+        Ok((entry, row))
     }
 
     fn append(&mut self) -> Result<(), BackupError> {
@@ -181,6 +225,14 @@ impl Building<'_> {
         uses.clear();
         Ok(())
     }
+}
+
+fn leaf(stored: &Stored) -> Result<[u8; LEAF_BYTES], StartError> {
+    let leaf = stored.leaf.as_slice().try_into();
+    leaf.map_err(|_| StartError::Unsound {
+        index: stored.index,
+        why: "the leaf has another length than leaves have".to_owned(),
+    })
 }
 
 /// The token of an event as the event leaves it.

@@ -47,9 +47,8 @@ impl Restored {
     /// Whether the next start is in quarantine: more was served, or something else.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        let (rebuilt, mark) = (&self.rebuilt, &self.mark);
-        let other = mark.root.is_some_and(|root| root != rebuilt.root);
-        mark.size > rebuilt.size || mark.size == rebuilt.size && other
+        let (mark, rebuilt) = (&self.mark, &self.rebuilt);
+        mark.size != rebuilt.size || mark.root.is_some_and(|root| root != rebuilt.root)
     }
 }
 

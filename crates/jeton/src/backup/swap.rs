@@ -24,14 +24,17 @@ use std::{
 
 use jeton_store::{
     Store as _, StoreError,
-    sqlite::{Durability, Sqlite},
+    sqlite::{Durability, Sqlite, SqliteReader},
 };
 use jeton_tlog::{Frontier, Hash};
 
-use crate::backup::{
-    error::BackupError,
-    mark::{self, Mark},
-    rebuild::Rebuilt,
+use crate::{
+    backup::{
+        error::BackupError,
+        mark::{self, Mark},
+        rebuild::Rebuilt,
+    },
+    node::dir::root_at,
 };
 
 /// The store's file.
@@ -73,8 +76,7 @@ pub struct Replaced {
 /// One exchange of stores, in a directory that this process holds.
 pub struct Swap<'a> {
     dir: &'a Path,
-    rebuilt: &'a Rebuilt,
-    later: Later,
+    mark: Mark,
     replaced: Option<Replaced>,
 }
 
@@ -117,10 +119,10 @@ impl<'a> Swap<'a> {
                 return Err(BackupError::Replaced { path, source });
             }
         };
+        let old = replaced.as_ref().and_then(|r: &Replaced| r.head);
         Ok(Self {
             dir,
-            rebuilt,
-            later,
+            mark: due(dir, rebuilt, old, later)?,
             replaced,
         })
     }
@@ -133,41 +135,11 @@ impl<'a> Swap<'a> {
         for step in STEPS {
             step(&self)?;
         }
-        let mark = self.mark()?;
-        Ok((self.replaced, mark))
-    }
-
-    /// How far this authority is known to have served, or may have.
-    fn mark(&self) -> Result<Mark, BackupError> {
-        let old = self.replaced.as_ref().and_then(|r| r.head);
-        let old = old.map(|(size, root)| Mark {
-            size,
-            root: Some(root),
-        });
-        let there = mark::read(self.dir)?;
-        // Of two that are as high the one in the file was told first.
-        let known = match (there, old) {
-            (Some(there), Some(old)) if old.size > there.size => Some(old),
-            (Some(there), _) => Some(there),
-            (None, old) => old,
-        };
-        let size = self.rebuilt.size;
-        Ok(match (known, self.later) {
-            (Some(known), _) if known.size >= size => known,
-            // This directory has not seen what the backup holds: so it cannot know what came after it.
-            (_, Later::Unknown) => Mark {
-                size: size + 1,
-                root: None,
-            },
-            (_, Later::Nothing) => Mark {
-                size,
-                root: Some(self.rebuilt.root),
-            },
-        })
+        Ok((self.replaced, self.mark))
     }
 
     fn raise_mark(&self) -> Result<(), BackupError> {
-        mark::raise(self.dir, self.mark()?).map(drop)
+        mark::raise(self.dir, self.mark).map(drop)
     }
 
     fn put_keyring(&self) -> Result<(), BackupError> {
@@ -211,6 +183,54 @@ impl<'a> Swap<'a> {
         fs::rename(self.dir.join(FRESH), &store).map_err(BackupError::file("put", &store))?;
         sync(self.dir)
     }
+}
+
+/// How far this authority is known to have served, or may have.
+fn due(
+    dir: &Path,
+    rebuilt: &Rebuilt,
+    old: Option<(u64, Hash)>,
+    later: Later,
+) -> Result<Mark, BackupError> {
+    let old = old.map(|(size, root)| Mark {
+        size,
+        root: Some(root),
+    });
+    let there = mark::read(dir)?;
+    // Of two that are as high the one in the file was told first.
+    let known = match (there, old) {
+        (Some(there), Some(old)) if old.size > there.size => Some(old),
+        (Some(there), _) => Some(there),
+        (None, old) => old,
+    };
+    let size = rebuilt.size;
+    if let Some(known) = known {
+        let fresh = dir.join(FRESH);
+        // A mark that the backup does not come to, or not on this way, stays: the start compares both.
+        if known.size >= size || !comes_to(&fresh, known)? {
+            return Ok(known);
+        }
+    }
+    // This directory has not seen what the backup holds: so it cannot know what came after it.
+    Ok(match later {
+        Later::Unknown => Mark {
+            size: size + 1,
+            root: None,
+        },
+        Later::Nothing => Mark {
+            size,
+            root: Some(rebuilt.root),
+        },
+    })
+}
+
+/// Whether a store had this root when it was that large.
+fn comes_to(store: &Path, mark: Mark) -> Result<bool, BackupError> {
+    let Some(root) = mark.root else {
+        return Ok(true);
+    };
+    let mut reader = SqliteReader::open(store)?;
+    Ok(root_at(&mut reader, mark.size)? == root)
 }
 
 /// Removes what a restore that did not end has left.

@@ -5,13 +5,15 @@
 //! by now asks [`signed`] until it has come so far.
 
 use std::{
+    collections::HashMap,
     io::Write,
     path::Path,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
 };
 
 use jeton_core::{
-    event::{Event, Record},
+    event::{Erasure, Event, Record},
+    id::TenantId,
     time::Time,
 };
 use jeton_store::{Continue, Reader, StoreError, Stored, ledger::Aside, sqlite::SqliteReader};
@@ -94,7 +96,7 @@ pub fn take(
         told.checkpoints += 1;
         put(&Frame::Checkpoint(kept))?;
     }
-    let tree = put_events(&mut reader, header.size, &mut put, events)?;
+    let tree = put_events(&mut reader, &header, &mut put, events)?;
     if *tree.root().as_bytes() != header.root {
         return Err(unsound("the leaves do not give the signed root"));
     }
@@ -200,10 +202,12 @@ fn checkpoints(reader: &mut SqliteReader) -> Result<Vec<frame::Kept>, BackupErro
 
 fn put_events(
     reader: &mut SqliteReader,
-    size: u64,
+    header: &Header,
     put: &mut impl FnMut(&Frame) -> Result<(), BackupError>,
     events: &AtomicU64,
 ) -> Result<Frontier, BackupError> {
+    let size = header.size;
+    let erased = Erased::of(reader, size)?;
     let mut tree = Frontier::new();
     while tree.size() < size {
         let from = tree.size();
@@ -225,7 +229,7 @@ fn put_events(
             }
             tree.push(leaf_hash(&stored.leaf));
             let aside = words(reader, &stored)?;
-            put(&Frame::Event(event(stored, aside)?))?;
+            put(&Frame::Event(event(stored, aside, &erased)?))?;
         }
         if tree.size() == from {
             return Err(unsound("it has fewer events than were signed"));
@@ -243,7 +247,48 @@ fn words(reader: &mut SqliteReader, stored: &Stored) -> Result<Option<Aside>, St
     }
 }
 
-fn event(stored: Stored, aside: Option<Aside>) -> Result<frame::Event, BackupError> {
+/// Which leaves may have no opening, by the events that erased them.
+struct Erased {
+    tenants: HashMap<u64, TenantId>,
+    /// Whether an event beyond the checkpoint erased something, too.
+    more: bool,
+}
+
+impl Erased {
+    fn of(reader: &mut SqliteReader, size: u64) -> Result<Self, BackupError> {
+        let (mut tenants, mut more) = (HashMap::new(), false);
+        for stored in reader.erasures()? {
+            more |= stored.index >= size;
+            let record = record(&stored).filter(|_| stored.index < size);
+            if let Some(record) = record
+                && let Event::Erased(Erasure::Openings { indexes, .. }) = record.event
+            {
+                tenants.extend(indexes.into_iter().map(|index| (index, record.tenant)));
+            }
+        }
+        Ok(Self { tenants, more })
+    }
+
+    fn tenant(&self, index: u64) -> Result<TenantId, BackupError> {
+        match self.tenants.get(&index) {
+            Some(tenant) => Ok(*tenant),
+            None if self.more => Err(BackupError::Unsigned),
+            None => Err(BackupError::Unsound(format!(
+                "event {index} has no opening, and none says that it erased it"
+            ))),
+        }
+    }
+}
+
+fn event(
+    stored: Stored,
+    aside: Option<Aside>,
+    erased: &Erased,
+) -> Result<frame::Event, BackupError> {
+    let erased = match stored.opening {
+        Some(_) => None,
+        None => Some(*erased.tenant(stored.index)?.bytes()),
+    };
     let leaf = stored.leaf.try_into();
     Ok(frame::Event {
         leaf: leaf.map_err(|_| unsound("a leaf has another length than leaves have"))?,
@@ -254,6 +299,7 @@ fn event(stored: Stored, aside: Option<Aside>) -> Result<frame::Event, BackupErr
             salt: a.salt,
             words: a.words,
         }),
+        erased,
     })
 }
 

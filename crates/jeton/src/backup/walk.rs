@@ -1,14 +1,19 @@
 //! Reading a backup: one frame after the other, each held against what came before it, as far as that takes no key of the
-//! authority. Commitments open, words fit their records, and the key of the log, which stands in the first event, has signed the
-//! root that all leaves give: a backup ends where a checkpoint does, so there is no event in it that nobody vouches for.
+//! authority. Commitments open, words fit their records, events follow from those before them, what has no opening was erased by
+//! an event, and a key that the ledger names has signed the root that all leaves give: a backup ends where a checkpoint does, so
+//! there is no event in it that nobody vouches for.
 //!
 //! Whether that key is *ours* is not known here: the keyring says it ([`super::rebuild`]).
 
-use std::{collections::BTreeMap, io::Read};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io::Read,
+};
 
 use jeton_core::{
-    event::{Event, Record},
-    id::TokenId,
+    directory::{Directory, Inapplicable, Log},
+    event::{Erasure, Event, Record},
+    id::{TenantId, TokenId},
     leaf::{aside_hash, commit},
     time::Time,
 };
@@ -25,10 +30,21 @@ use crate::backup::{
 pub enum Item {
     /// A checkpoint that was kept, and its size.
     Checkpoint(u64, String),
-    /// An event, and the words beside it.
-    Event(Stored, Option<Aside>),
+    /// An event.
+    Event(Piece),
     /// A last use.
     Use(LastUse),
+}
+
+/// An event with all that belongs to it.
+#[derive(Debug)]
+pub struct Piece {
+    /// Leaf and opening.
+    pub stored: Stored,
+    /// The words beside it.
+    pub aside: Option<Aside>,
+    /// Whose it was, if its opening was erased.
+    pub erased: Option<TenantId>,
 }
 
 /// A backup that is being read.
@@ -37,7 +53,11 @@ pub struct Walk<R> {
     header: Header,
     keyring: Option<Vec<u8>>,
     tree: Frontier,
-    log: Option<VerifierKey>,
+    directory: Directory,
+    /// Leaves without an opening, and whose they were, until an event says that it erased them.
+    gaps: HashMap<u64, TenantId>,
+    /// The keys that signed the last checkpoint that was held against the tree.
+    signers: Vec<VerifierKey>,
     /// Signed roots that the leaves must come to.
     due: BTreeMap<u64, String>,
     seen: Trailer,
@@ -75,7 +95,9 @@ impl<R: Read> Walk<R> {
             header,
             keyring,
             tree: Frontier::new(),
-            log: None,
+            directory: Directory::new(),
+            gaps: HashMap::new(),
+            signers: Vec::new(),
             due: BTreeMap::new(),
             seen: Trailer::default(),
             signed: 0,
@@ -109,10 +131,10 @@ impl<R: Read> Walk<R> {
         self.erased
     }
 
-    /// The key of the log, as the first event names it.
+    /// The ledger's keys that signed the last checkpoint: when everything was read, those that vouch for all of it.
     #[must_use]
-    pub fn log(&self) -> Option<&VerifierKey> {
-        self.log.as_ref()
+    pub fn signers(&self) -> &[VerifierKey] {
+        &self.signers
     }
 
     /// The next piece; `None` when everything was read and is as it was put in.
@@ -169,18 +191,26 @@ impl<R: Read> Walk<R> {
         if index >= self.header.size {
             return Err(self.wrong("it has more events than its header says"));
         }
-        let record = match &event.opening {
-            None => None,
-            Some(opening) => {
-                if event.leaf.last_chunk() != Some(&commit(&opening.salt, &opening.record)) {
-                    return Err(self.wrong("the leaf does not commit to the record"));
-                }
-                let record: Result<Record, _> = minicbor::decode(&opening.record);
-                Some(record.map_err(|_| self.wrong("the record cannot be read"))?)
+        let erased = event.erased.map(TenantId::from_bytes);
+        let (record, applied) = match (&event.opening, erased) {
+            (Some(opening), None) => {
+                let record = self.opened(&event.leaf, opening)?;
+                let applied = self.directory.apply(index, &record);
+                self.fill_gaps(&record);
+                (Some(record), applied)
+            }
+            (None, Some(tenant)) => {
+                self.gaps.insert(index, tenant);
+                self.erased += 1;
+                (None, self.directory.skip(index, tenant))
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                return Err(self.wrong("a leaf has no opening, or one that was erased"));
             }
         };
-        if index == 0 {
-            self.genesis(record.as_ref())?;
+        applied.map_err(|Inapplicable(why)| self.wrong(why))?;
+        if self.directory.log().origin_at(1) != self.header.origin {
+            return Err(self.wrong("the header names another ledger than the first event"));
         }
         let due = record.as_ref().and_then(|r| r.aside);
         let words = event.aside.as_ref();
@@ -190,7 +220,6 @@ impl<R: Read> Walk<R> {
             return Err(self.wrong("the words are not those that the record was made with"));
         }
         self.grow(&event.leaf)?;
-        self.erased += u64::from(event.opening.is_none());
         let stored = Stored {
             index,
             leaf: event.leaf.to_vec(),
@@ -200,19 +229,30 @@ impl<R: Read> Walk<R> {
             salt: w.salt,
             words: w.words,
         });
-        Ok(Item::Event(stored, aside))
+        Ok(Item::Event(Piece {
+            stored,
+            aside,
+            erased,
+        }))
     }
 
-    fn genesis(&mut self, record: Option<&Record>) -> Result<(), BackupError> {
-        let Some(Event::Genesis { origin, log_key }) = record.map(|r| &r.event) else {
-            return Err(self.wrong("the first event is no genesis"));
-        };
-        if *origin != self.header.origin {
-            return Err(self.wrong("the header names another ledger than the first event"));
+    /// The record that a leaf commits to.
+    fn opened(&self, leaf: &[u8], opening: &frame::Opening) -> Result<Record, BackupError> {
+        if leaf.last_chunk() != Some(&commit(&opening.salt, &opening.record)) {
+            return Err(self.wrong("the leaf does not commit to the record"));
         }
-        let log = VerifierKey::new(origin, log_key);
-        self.log = Some(log.map_err(|error| self.wrong(error.to_string()))?);
-        Ok(())
+        minicbor::decode(&opening.record).map_err(|_| self.wrong("the record cannot be read"))
+    }
+
+    /// What an event says it has erased may be missing.
+    fn fill_gaps(&mut self, record: &Record) {
+        if let Event::Erased(Erasure::Openings { indexes, .. }) = &record.event {
+            for index in indexes {
+                if self.gaps.get(index) == Some(&record.tenant) {
+                    self.gaps.remove(index);
+                }
+            }
+        }
     }
 
     /// Grows the tree by a leaf, and holds it against the checkpoint of its new size.
@@ -222,16 +262,12 @@ impl<R: Read> Walk<R> {
         let Some(note) = self.due.remove(&self.seen.events) else {
             return Ok(());
         };
-        let Some(log) = &self.log else {
-            return Err(self.wrong("there is no key to hold a checkpoint against"));
-        };
-        let open = Checkpoint::open(note.as_bytes(), log);
-        let open = open.map_err(|error| self.wrong(format!("a checkpoint: {error}")))?;
-        let same = open.size() == self.seen.events && *open.root() == self.tree.root();
+        let (size, root) = (self.seen.events, self.tree.root());
+        self.signers = signers(&note, self.directory.log(), (size, root));
         // The last is the one in the header: it vouches for all.
         let last = self.seen.events == self.header.size;
-        if !same || last && note != self.header.checkpoint {
-            return Err(self.wrong("the signed root is not what the leaves give"));
+        if self.signers.is_empty() || last && note != self.header.checkpoint {
+            return Err(self.wrong("no key of the ledger has signed the root that the leaves give"));
         }
         self.signed = self.seen.events;
         Ok(())
@@ -252,8 +288,23 @@ impl<R: Read> Walk<R> {
         if self.signed != self.seen.events {
             return Err(self.wrong("no checkpoint vouches for its last events"));
         }
+        if let Some(index) = self.gaps.keys().min() {
+            let what = format!("event {index} has no opening, and none says that it erased it");
+            return Err(self.wrong(what));
+        }
         frame::ends(&mut self.from).map_err(|e| damaged(self.seen.events, e))
     }
+}
+
+/// The keys in force at a size that have signed this root.
+fn signers(note: &str, log: &Log, (size, root): (u64, Hash)) -> Vec<VerifierKey> {
+    let due = log.keys.iter().filter(|key| key.signs_at(size));
+    let due = due.filter_map(|key| VerifierKey::new(log.origin_at(size), &key.public).ok());
+    due.filter(|key| {
+        let open = Checkpoint::open(note.as_bytes(), key);
+        open.is_ok_and(|open| open.size() == size && *open.root() == root)
+    })
+    .collect()
 }
 
 fn damaged(events: u64, error: FrameError) -> BackupError {

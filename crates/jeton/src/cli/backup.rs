@@ -111,6 +111,7 @@ fn told(error: &BackupError) -> Fault {
         ),
         BackupError::Start(_) => Some("stop the server first"),
         BackupError::Damaged { .. } => Some("take another backup, and drill it"),
+        BackupError::Unsigned => Some("repeat it in a second"),
         BackupError::Recipient(_) => Some("a recipient is what `age-keygen -y` prints: age1…"),
         BackupError::File { .. }
         | BackupError::Stream { .. }

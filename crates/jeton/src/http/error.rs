@@ -28,6 +28,7 @@ pub const fn status(refusal: Refusal) -> StatusCode {
         | R::TokenSuspended
         | R::TokenIdle
         | R::TokenCutOff
+        | R::TokenNotWitnessed
         | R::TokenNotYetValid
         | R::OwnerSuspended
         | R::OwnerDeleted
@@ -59,7 +60,9 @@ pub const fn status(refusal: Refusal) -> StatusCode {
         | R::IdempotencyMismatch => StatusCode::UNPROCESSABLE_ENTITY,
         R::LimitExceeded => StatusCode::TOO_MANY_REQUESTS,
         R::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        R::Busy | R::OutcomeUnknown | R::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        R::Busy | R::OutcomeUnknown | R::Quarantined | R::Unavailable => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         R::StoreFull => StatusCode::INSUFFICIENT_STORAGE,
     }
 }

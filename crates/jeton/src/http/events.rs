@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 use jeton_core::{
-    event::{Actor, Event, Record},
+    event::{Actor, Erasure, Event, LogEvent, Record},
     id::{TenantId, TokenId},
     refusal::Refusal,
 };
@@ -307,5 +307,32 @@ fn detail(node: &Node, tenant: TenantId, event: &Event) -> serde_json::Value {
         Event::PepperRetired { pepper, abandoned } => {
             json!({"pepper": pepper, "abandoned_tokens": abandoned})
         }
+        Event::Ledger(event) => log_detail(event),
+        Event::Erased(Erasure::Words { subject, indexes }) => {
+            json!({"subject": subject.to_string(), "events": indexes.len()})
+        }
+        Event::Erased(Erasure::Openings { tokens, indexes }) => {
+            json!({"tokens": tokens.len(), "events": indexes.len()})
+        }
+    }
+}
+
+/// What changed in the ledger itself.
+fn log_detail(event: &LogEvent) -> serde_json::Value {
+    use serde_json::json;
+    let text = |key: &[u8]| data_encoding::BASE64.encode(key);
+    match event {
+        LogEvent::KeyAdded { key, .. } => json!({"key": text(key)}),
+        LogEvent::KeyRetired {
+            key,
+            compromised_from,
+            ..
+        } => json!({"key": text(key), "compromised_from": compromised_from}),
+        LogEvent::PolicySet { policy } => json!({"policy": policy}),
+        LogEvent::EpochBegan {
+            origin,
+            served,
+            reason,
+        } => json!({"origin": origin, "served": served, "reason": reason}),
     }
 }

@@ -29,6 +29,9 @@ pub struct HealthView {
     pub status: &'static str,
     /// How much of the ledger this node has seen.
     pub ledger_size: u64,
+    /// In quarantine: how much of the ledger was shown before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub served_size: Option<u64>,
 }
 
 /// The process runs.
@@ -36,6 +39,7 @@ pub async fn live(State(doors): State<Arc<Doors>>) -> Json<HealthView> {
     Json(HealthView {
         status: "ok",
         ledger_size: doors.node.verifier.size(),
+        served_size: None,
     })
 }
 
@@ -46,6 +50,15 @@ pub async fn ready(State(doors): State<Arc<Doors>>) -> (StatusCode, Json<HealthV
         let view = HealthView {
             status: "stopping",
             ledger_size,
+            served_size: None,
+        };
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(view));
+    }
+    if let Some(why) = doors.node.gate.why() {
+        let view = HealthView {
+            status: "quarantined",
+            ledger_size,
+            served_size: Some(why.served),
         };
         return (StatusCode::SERVICE_UNAVAILABLE, Json(view));
     }
@@ -54,6 +67,7 @@ pub async fn ready(State(doors): State<Arc<Doors>>) -> (StatusCode, Json<HealthV
         Json(HealthView {
             status: "ok",
             ledger_size,
+            served_size: None,
         }),
     )
 }
@@ -108,10 +122,10 @@ pub async fn token_format(State(doors): State<Arc<Doors>>) -> Json<FormatView> {
 
 /// The public key of the ledger and its youngest checkpoint.
 pub async fn checkpoint(State(doors): State<Arc<Doors>>) -> Result<Response, Problem> {
-    let note = doors.node.checkpoint.load_full();
-    let note = note.ok_or_else(|| Problem::of(jeton_core::refusal::Refusal::NotFound))?;
+    let shown = doors.node.published.borrow().clone();
+    let shown = shown.ok_or_else(|| Problem::of(jeton_core::refusal::Refusal::NotFound))?;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, kind)], String::clone(&note)).into_response())
+    Ok(([(header::CONTENT_TYPE, kind)], shown.note.to_string()).into_response())
 }
 
 /// A refusal's page.

@@ -3,7 +3,7 @@
 use http::StatusCode;
 use jeton_core::{
     founding,
-    policy::{ClassPolicy, Permanence},
+    policy::{ClassPolicy, Inclusion, Permanence},
     refusal::{Blame, Refusal},
     time::Span,
     token::text::Class,
@@ -20,7 +20,7 @@ use crate::{
         routes::Reply,
         view::{LimitView, Page},
     },
-    node::writer::Purpose,
+    node::{start::Node, writer::Purpose},
 };
 
 /// A policy.
@@ -45,6 +45,21 @@ pub struct PolicyView {
     /// The longest overlap of a rotation.
     #[schemars(range(min = 0, max = 31_622_400))]
     pub overlap_max_s: u64,
+    /// What the ledger must show before a token authenticates: `logged` (at once) or `witnessed` (once witnesses have cosigned
+    /// its issuance). Revocations never wait.
+    #[serde(default)]
+    pub inclusion: InclusionView,
+}
+
+/// What the ledger must show.
+#[derive(Clone, Copy, Serialize, Deserialize, JsonSchema, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum InclusionView {
+    /// The issuance is in the ledger.
+    #[default]
+    Logged,
+    /// Witnesses have cosigned it.
+    Witnessed,
 }
 
 /// A policy with the class it is for.
@@ -67,6 +82,10 @@ impl PolicyView {
             permanent: policy.permanence == Permanence::Explicit,
             limit: policy.limit.map(LimitView::of),
             overlap_max_s: policy.overlap_max.as_seconds(),
+            inclusion: match policy.inclusion {
+                Inclusion::Logged => InclusionView::Logged,
+                Inclusion::Witnessed => InclusionView::Witnessed,
+            },
         }
     }
 }
@@ -104,6 +123,21 @@ pub async fn list(caller: Caller<PoliciesRead>) -> Result<Reply<Page<ClassPolicy
     Ok(Reply::new(StatusCode::OK, Page { items, next: None }))
 }
 
+/// Without witnesses no token of the class would ever work.
+fn inclusion(node: &Node, wanted: InclusionView) -> Result<Inclusion, Blame> {
+    match wanted {
+        InclusionView::Logged => Ok(Inclusion::Logged),
+        InclusionView::Witnessed if node.verifier.directory().log().policy.is_some() => {
+            Ok(Inclusion::Witnessed)
+        }
+        InclusionView::Witnessed => Err(Blame::field(
+            Refusal::FieldInvalid,
+            "inclusion",
+            "`witnessed` needs witnesses: the operator has configured no witness policy",
+        )),
+    }
+}
+
 /// Sets the policy of a class.
 pub async fn put(
     caller: Caller<PoliciesWrite>,
@@ -123,6 +157,7 @@ pub async fn put(
         },
         limit: wanted.limit.map(|l| l.read("limit")).transpose()?,
         overlap_max: Span::seconds(wanted.overlap_max_s),
+        inclusion: inclusion(&ctx.node, wanted.inclusion)?,
     };
     let size = simple(
         &ctx,

@@ -6,8 +6,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jeton_core::directory::Log;
+use jeton_store::{
+    Reader, StoreError,
+    ledger::{self, Sealer},
+};
+use jeton_tlog::Hash;
+
 use crate::node::{
+    high_water::{HighWater, Mark},
     keyring::Keyring,
+    publish::{End, Signed},
+    quarantine::{Memory, Quarantine},
     start::{Place, StartError},
 };
 
@@ -78,13 +88,68 @@ pub(crate) fn private(path: &Path) -> Result<(), StartError> {
     })
 }
 
-/// A store that holds less than was once served is a restored backup: it must not decide.
-pub(super) fn not_rolled_back(high_water: &Path, stored: u64) -> Result<(), StartError> {
-    let served = fs::read_to_string(high_water)
-        .ok()
-        .and_then(|t| t.split_whitespace().next()?.parse().ok());
-    match served {
-        Some(served) if served > stored => Err(StartError::Rollback { served, stored }),
-        Some(_) | None => Ok(()),
+/// The high-water mark of a directory.
+pub(super) fn mark(path: &Path) -> Result<Option<Mark>, StartError> {
+    HighWater::read(path).map_err(|source| StartError::HighWater {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Whether the ledger has the name that it is asked for by: that of its first epoch.
+pub(super) fn named(log: &Log, asked: &str) -> Result<(), StartError> {
+    let there = log.origin_at(1);
+    if there == asked {
+        return Ok(());
     }
+    let (there, asked) = (there.to_owned(), asked.to_owned());
+    Err(StartError::Origin { there, asked })
+}
+
+/// A store that holds less than was once shown, or something else, is a restored backup or another history: it must not decide.
+pub(super) fn older(
+    reader: &mut dyn Reader,
+    mark: Option<Mark>,
+    end: End,
+) -> Result<Option<Quarantine>, StartError> {
+    let Some(mark) = mark else { return Ok(None) };
+    let other = || Quarantine {
+        memory: Memory::HighWater,
+        served: mark.size,
+        stored: end.size,
+    };
+    if mark.size > end.size {
+        return Ok(Some(other()));
+    }
+    let Some(root) = mark.root else {
+        return Ok(None);
+    };
+    Ok((root_at(reader, mark.size)? != root).then(other))
+}
+
+/// The root of the first `size` events, from the stored leaves and tiles.
+///
+/// # Errors
+/// [`StoreError`] if one is missing.
+pub(crate) fn root_at(reader: &mut dyn Reader, size: u64) -> Result<Hash, StoreError> {
+    let partial = ledger::partial(reader, size)?;
+    let tree = Sealer::resume(size, partial).map_err(|_| StoreError::Inconsistent {
+        table: "tile",
+        column: "data",
+        row: format!("the edge of {size} events"),
+    })?;
+    Ok(tree.root())
+}
+
+/// The newest checkpoint that the store has kept.
+pub(super) fn last_signed(reader: &mut dyn Reader) -> Result<Option<Signed>, StartError> {
+    let Some((size, note)) = reader.last_checkpoint()? else {
+        return Ok(None);
+    };
+    let root = root_at(reader, size)?;
+    Ok(Some(Signed {
+        size,
+        root,
+        note: note.into(),
+    }))
 }

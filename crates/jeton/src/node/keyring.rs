@@ -1,6 +1,8 @@
 //! The keys of the authority: peppers, tag keys, the ledger's key, the key of cursors and snapshots. They lie in one file,
 //! wrapped by a key-encryption key that lies elsewhere, and never in the database.
 
+mod log;
+
 use std::{
     collections::HashMap,
     fs,
@@ -16,7 +18,6 @@ use aws_lc_rs::{
     hmac,
 };
 use jeton_core::{directory::Directory, id::TenantId, leaf::TagKey, token::digest::Pepper};
-use jeton_tlog::SigningKey;
 use jeton_verify::check::Peppers;
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -79,7 +80,14 @@ struct Content {
     mac_key: [u8; 32],
     #[n(2)]
     tenants: Vec<TenantKeys>,
+    /// Further ledger keys: those that take over, in the order of their coming.
+    #[n(3)]
+    log_seeds_more: Option<Vec<Seed>>,
 }
+
+#[derive(Encode, Decode, Zeroize, ZeroizeOnDrop, Clone)]
+#[cbor(transparent)]
+struct Seed(#[cbor(n(0), with = "minicbor::bytes")] [u8; 32]);
 
 #[derive(Encode, Decode, Zeroize, ZeroizeOnDrop, Clone)]
 #[cbor(map)]
@@ -115,7 +123,6 @@ pub struct Keyring {
     kek: Zeroizing<[u8; 32]>,
     content: Mutex<Content>,
     prepared: ArcSwap<HashMap<TenantId, Prepared>>,
-    log_seed: Zeroizing<[u8; 32]>,
     mac: hmac::Key,
 }
 
@@ -142,6 +149,7 @@ impl Keyring {
             log_seed: capability::draw(),
             mac_key: capability::draw(),
             tenants: Vec::new(),
+            log_seeds_more: None,
         };
         save(path, &kek, &fresh)?;
         Ok(Self::of(path, kek, fresh))
@@ -175,18 +183,9 @@ impl Keyring {
             path: path.to_owned(),
             kek,
             prepared: ArcSwap::from_pointee(prepare(&content)),
-            log_seed: Zeroizing::new(content.log_seed),
             mac: hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key),
             content: Mutex::new(content),
         }
-    }
-
-    /// The key that signs the ledger's checkpoints.
-    ///
-    /// # Errors
-    /// [`jeton_tlog::KeyError`] if the origin cannot name a key.
-    pub fn log_key(&self, origin: &str) -> Result<SigningKey, jeton_tlog::KeyError> {
-        SigningKey::from_seed(origin, &self.log_seed)
     }
 
     /// A tag over bytes that only this authority can make: for cursors and snapshots, by label.

@@ -1,11 +1,12 @@
 //! Learning the state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path};
 
 use jeton_core::{
     directory::{Directory, Inapplicable},
-    event::Record,
-    leaf::{LeafKind, LeafParts, commit},
+    event::{Erasure, Event, Record},
+    id::TenantId,
+    leaf::{LeafKind, LeafParts, commit, tenant_tag},
 };
 use jeton_store::{Continue, Reader, Stored, ledger::Sealer};
 use jeton_verify::index::Index;
@@ -92,9 +93,10 @@ fn replay(
 ) -> Result<Learnt, StartError> {
     let mut wrong = None;
     let from = state.directory.size();
+    let erased = erased(reader)?;
     reader.events(
         from,
-        &mut |stored| match replay_one(&mut state, keyring, &stored) {
+        &mut |stored| match replay_one(&mut state, keyring, (&stored, &erased)) {
             Ok(()) => Ok(Continue::Yes),
             Err(error) => {
                 wrong = Some(error);
@@ -105,8 +107,77 @@ fn replay(
     wrong.map_or(Ok(state), Err)
 }
 
-fn replay_one(state: &mut Learnt, keyring: &Keyring, stored: &Stored) -> Result<(), StartError> {
+/// The leaves whose openings may be missing, and whose they were: as the events that erased them say. Those are believed here
+/// as far as they fit their own leaves, and with the whole tree once the replay has come to them.
+fn erased(reader: &mut dyn Reader) -> Result<HashMap<u64, TenantId>, StartError> {
+    let mut out = HashMap::new();
+    for stored in reader.erasures()? {
+        let Some((salt, bytes)) = &stored.opening else {
+            continue;
+        };
+        if stored.leaf.last_chunk::<32>() != Some(&commit(salt, bytes)) {
+            continue;
+        }
+        let record = minicbor::decode::<Record>(bytes).ok();
+        if let Some(Record {
+            tenant,
+            event: Event::Erased(Erasure::Openings { indexes, .. }),
+            ..
+        }) = record
+        {
+            out.extend(indexes.into_iter().map(|index| (index, tenant)));
+        }
+    }
+    Ok(out)
+}
+
+/// A leaf without its opening: it is one of this tenant's, in its turn, and an event says that it was erased.
+fn skip_one(
+    state: &mut Learnt,
+    keyring: &Keyring,
+    stored: &Stored,
+    tenant: TenantId,
+) -> Result<(), StartError> {
+    next_of(state, keyring, stored, tenant)?;
+    state.sealer.push(&stored.leaf);
+    unsound(stored.index, state.directory.skip(stored.index, tenant))
+}
+
+/// Whether a leaf without its opening is the next one of a tenant.
+///
+/// # Errors
+/// [`StartError::Unsound`] if it is not; [`KeyringError::Missing`] if the tenant's keys are not here.
+pub(crate) fn next_of(
+    state: &Learnt,
+    keyring: &Keyring,
+    stored: &Stored,
+    tenant: TenantId,
+) -> Result<(), StartError> {
+    let key = keyring
+        .tag_key(tenant)
+        .ok_or(KeyringError::Missing(tenant))?;
+    let tag = key.tenant_tag(state.directory.tenant_events(tenant) + 1);
+    if tenant_tag(&stored.leaf) == Some(&tag) {
+        return Ok(());
+    }
+    let why = "the erased leaf is not the tenant's next one".to_owned();
+    Err(StartError::Unsound {
+        index: stored.index,
+        why,
+    })
+}
+
+fn replay_one(
+    state: &mut Learnt,
+    keyring: &Keyring,
+    (stored, erased): (&Stored, &HashMap<u64, TenantId>),
+) -> Result<(), StartError> {
     let index = stored.index;
+    if stored.opening.is_none()
+        && let Some(tenant) = erased.get(&index)
+    {
+        return skip_one(state, keyring, stored, *tenant);
+    }
     let Believed { record, .. } = believe(state, keyring, stored)?;
     state.sealer.push(&stored.leaf);
     unsound(index, state.directory.apply(index, &record))?;

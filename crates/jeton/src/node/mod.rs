@@ -2,9 +2,12 @@
 
 pub(crate) mod dir;
 pub mod disk;
+pub mod high_water;
 pub mod keyring;
 pub(crate) mod learn;
 pub mod observe;
+pub mod publish;
+pub mod quarantine;
 pub mod snapshot;
 pub mod start;
 pub mod writer;

@@ -7,14 +7,18 @@ use std::{
     path::Path,
 };
 
-use jeton_core::{directory::Directory, time::Time, token::record::Terms};
+use jeton_core::{directory::Directory, token::record::Terms};
 use jeton_tlog::{HASH_BYTES, Hash};
-use jeton_verify::{check::Verifier, index::Index, record::SlotWords};
+use jeton_verify::{
+    check::Verifier,
+    index::{Index, rest::Beside},
+    record::SlotWords,
+};
 
 use crate::node::{keyring::Keyring, writer::moment::Moment};
 
-const MAGIC: &[u8; 8] = b"jetonsn1";
-const LABEL: &str = "snapshot/v1";
+const MAGIC: &[u8; 8] = b"jetonsn2";
+const LABEL: &str = "snapshot/v2";
 const SECTION_BYTES_MAX: u64 = 8 << 30;
 /// How many terms are taken under one hold of the lock.
 const TERMS_AT_ONCE: usize = 256;
@@ -256,9 +260,9 @@ pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     for _ in 0..count {
         index.restore(&SlotWords::from_bytes(&from.get()?)).ok()?;
     }
-    let beside: Vec<(u32, u32, Option<Time>, u64)> = minicbor::decode(&from.section()?).ok()?;
-    for (position, generation, until, more) in beside {
-        index.restore_beside(position, generation, until, more);
+    let beside: Vec<Beside> = minicbor::decode(&from.section()?).ok()?;
+    for beside in beside {
+        index.restore_beside(beside);
     }
     // Nothing of it is believed before this line: the tag covers every byte before it.
     let due = from.tag.sign();

@@ -9,24 +9,27 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwapOption;
 use jeton_core::{directory::Directory, founding, id::TenantId};
 use jeton_store::{
     Batch, Reader, Store, StoreError,
     ledger::{self, Seal, Sealer},
     row::Row,
-    sqlite::{Durability, Sqlite},
+    sqlite::{Durability, Sqlite, SqliteReader},
 };
 use jeton_tlog::{Hash, VerifierKey};
 use jeton_verify::{check::Verifier, index::Index};
+use tokio::sync::watch;
 
 use crate::{
     capability::{self, Clock},
     node::{
-        dir::{keyring, lock, not_rolled_back, private},
+        dir::{keyring, last_signed, lock, mark, named, older, private},
         disk::{self, BALLAST_BYTES, Ballast},
+        high_water::{HighWater, Mark},
         keyring::{Kek, Keyring, KeyringError},
         learn::{learn, unsound},
+        publish::{self, Desk, End, Publisher, Signed},
+        quarantine::Gate,
         snapshot::{self, Pace},
         writer::{self, Bench, Writer, moment::Moment},
     },
@@ -57,16 +60,33 @@ pub enum StartError {
         /// What is wrong.
         why: String,
     },
-    /// The database holds less than was once served.
+    /// There is no ledger beside the mark of what it held.
     #[error(
-        "rollback: this node has served a ledger of {served} events, the store holds {stored}; a restored backup must \
-         not bring revoked tokens back"
+        "the ledger is gone: this node has served {served} events, and the store is empty; restore a backup, or bring it back \
+         from a mirror with `jeton log recover`"
     )]
-    Rollback {
+    Gone {
         /// The highest size ever served.
         served: u64,
-        /// The size of the store.
-        stored: u64,
+    },
+    /// The high-water mark cannot be read.
+    #[error("cannot read the high-water mark {path}, so what was served is not known: {source}")]
+    HighWater {
+        /// Where it is kept.
+        path: PathBuf,
+        /// The system's error.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration names another ledger.
+    #[error(
+        "the ledger here is called {there}, and the configuration says {asked}: `origin` cannot be changed"
+    )]
+    Origin {
+        /// What the first event says.
+        there: String,
+        /// What was asked for.
+        asked: String,
     },
     /// The rest.
     #[error("{0}")]
@@ -114,16 +134,19 @@ pub struct Node {
     pub keyring: Arc<Keyring>,
     /// The time.
     pub clock: Arc<Clock>,
-    /// The ledger's public key.
-    pub log: VerifierKey,
     /// The youngest signed checkpoint.
-    pub checkpoint: Arc<ArcSwapOption<String>>,
+    pub signed: watch::Receiver<Option<Signed>>,
+    /// The youngest checkpoint that is shown: where a policy wants witnesses, one that they have cosigned.
+    pub published: watch::Sender<Option<Signed>>,
+    /// Whether the authority is in quarantine.
+    pub gate: Arc<Gate>,
     /// How the state was learnt, and how long that took.
     pub started: Started,
     readers: Mutex<Vec<Box<dyn Reader>>>,
     store: PathBuf,
     snapshots: Snapshots,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    publisher: Mutex<Option<Publisher>>,
     lock: Mutex<Option<fs::File>>,
 }
 
@@ -160,59 +183,84 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     let path = place.dir.join("ledger.db");
     private(&path)?;
     let mut store = Sqlite::open(&path, place.durability)?;
-    let log_key = keyring
-        .log_key(&place.origin)
-        .map_err(|e| StartError::Other(e.to_string()))?;
-    let high_water = place.dir.join("high-water");
+    let mark_path = place.dir.join("high-water");
+    let mark = mark(&mark_path)?;
     if store.head()?.size == 0 {
         // A ledger that was lost is not begun anew beside the mark of what it held.
-        not_rolled_back(&high_water, 0)?;
-        found(
-            &mut store,
-            &keyring,
-            &place.origin,
-            *log_key.verifier().public_key(),
-            &clock,
-        )?;
+        if let Some(Mark { size: served, .. }) = mark {
+            return Err(StartError::Gone { served });
+        }
+        let key = keyring.log_key(&place.origin);
+        let key = key.map_err(|e| StartError::Other(e.to_string()))?;
+        let public = *key.verifier().public_key();
+        found(&mut store, &keyring, &place.origin, public, &clock)?;
     }
     let mut reader = store.reader()?;
     let learnt = learn(&mut *reader, &keyring, &place.dir.join("snapshot"))?;
+    named(learnt.directory.log(), &place.origin)?;
     let started = Started {
         from_snapshot: learnt.from_snapshot,
         replayed: learnt.directory.size() - learnt.from_snapshot,
         took_ms: u64::try_from(since().as_millis()).unwrap_or(0),
     };
-    not_rolled_back(&high_water, learnt.directory.size())?;
+    let end = End {
+        size: learnt.directory.size(),
+        root: learnt.sealer.root(),
+    };
     let verifier = Arc::new(Verifier::new(learnt.directory, learnt.index));
     verifier.with_index_mut(|index| reader.last_uses(&mut |u| index.recall_use(u.token, u.at)))?;
     verifier.set_peppers(keyring.peppers(&verifier.directory()));
-    let checkpoint = Arc::new(ArcSwapOption::empty());
-    if let Some((_, note)) = reader.last_checkpoint()? {
-        checkpoint.store(Some(Arc::new(note)));
+    let gate = Arc::new(Gate::new(Arc::clone(&verifier)));
+    let unmarkable = |source| StartError::HighWater {
+        path: mark_path.clone(),
+        source,
+    };
+    let high_water = || HighWater::open(&mark_path).map_err(unmarkable);
+    match older(&mut *reader, mark, end)? {
+        Some(why) => gate.close(why),
+        // What a power cut took from the mark, or an older jeton did not write.
+        None => high_water()?
+            .raise(end.size, end.root)
+            .map_err(unmarkable)?,
     }
     let ballast = Ballast::at(place.dir.join("ballast"), place.ballast_bytes);
     ballast.take();
-    let log = log_key.verifier().clone();
+    let (ending, ended) = watch::channel(end);
+    let (signing, signed) = watch::channel(last_signed(&mut *reader)?);
     let bench = Bench {
         store: Box::new(store),
         sealer: learnt.sealer,
         verifier: Arc::clone(&verifier),
         keyring: Arc::clone(&keyring),
-        log_key,
         clock: Arc::clone(&clock),
         ballast,
-        checkpoint: Arc::clone(&checkpoint),
-        high_water,
+        end: ending,
+        high_water: high_water()?,
+        gate: Arc::clone(&gate),
     };
-    let (writer, thread) = writer::start(bench).map_err(|e| StartError::Other(e.to_string()))?;
+    let no_thread = |e: std::io::Error| StartError::Other(e.to_string());
+    let (writer, thread) = writer::start(bench).map_err(no_thread)?;
+    let desk = Desk {
+        reader: Box::new(SqliteReader::open(&path)?),
+        end: ended,
+        keyring: Arc::clone(&keyring),
+        verifier: Arc::clone(&verifier),
+        writer: writer.clone(),
+        gate: Arc::clone(&gate),
+        high_water: high_water()?,
+        signed: signing,
+    };
+    let publisher = publish::start(desk).map_err(no_thread)?;
+    let published = watch::Sender::new(signed.borrow().clone());
     Ok(Node {
         dir: place.dir.clone(),
         verifier,
         writer,
         keyring,
         clock,
-        log,
-        checkpoint,
+        signed,
+        published,
+        gate,
         started,
         readers: Mutex::new(vec![reader]),
         store: path,
@@ -221,6 +269,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
             ..Snapshots::default()
         },
         thread: Mutex::new(Some(thread)),
+        publisher: Mutex::new(Some(publisher)),
         lock: Mutex::new(Some(lock)),
     })
 }
@@ -285,7 +334,7 @@ impl Node {
                 .pop();
             let mut reader = match pooled {
                 Some(reader) => reader,
-                None => Box::new(jeton_store::sqlite::SqliteReader::open(&node.store)?),
+                None => Box::new(SqliteReader::open(&node.store)?),
             };
             let result = read(&mut *reader);
             node.readers
@@ -300,6 +349,16 @@ impl Node {
                 source: Box::new(error),
             })
         })
+    }
+
+    /// The public keys that sign the ledger now, under its name: two while one takes over from the other.
+    #[must_use]
+    pub fn log_keys(&self) -> Vec<VerifierKey> {
+        let directory = self.verifier.directory();
+        let log = directory.log();
+        let keys = log.signing();
+        keys.filter_map(|key| VerifierKey::new(log.origin(), &key.public).ok())
+            .collect()
     }
 
     /// Makes the verifier know the peppers of all tenants of this moment.
@@ -322,6 +381,14 @@ impl Node {
 
     fn finish(&self) {
         self.snapshots.over.store(true, Relaxed);
+        // What queued before this is stored before the publisher signs for the last time.
+        drop(self.writer.moment());
+        let publisher = &self.publisher;
+        let publisher = publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        publisher.into_iter().for_each(Publisher::stop);
         self.writer.stop();
         let thread = self
             .thread
@@ -334,8 +401,8 @@ impl Node {
             tracing::error!("the writer panicked");
             return;
         }
-        // On a full disk the room is for revocations.
-        if self.writer.shared().full.load(Relaxed) {
+        // On a full disk the room is for revocations. And in quarantine nothing of what was learnt may look like more.
+        if self.writer.shared().full.load(Relaxed) || self.gate.is_closed() {
             return;
         }
         let moment = Moment::still(&self.verifier);
@@ -364,6 +431,9 @@ impl Node {
         if scarce || self.writer.shared().full.load(Relaxed) {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
+        if self.gate.is_closed() {
+            return Err(std::io::Error::other("the node is in quarantine"));
+        }
         let ended = || std::io::Error::other("the writer has ended");
         let moment = self.writer.moment().ok_or_else(ended)?;
         let go_on = &|| !self.snapshots.over.load(Relaxed);
@@ -388,7 +458,7 @@ impl Node {
 
     /// The hashes in the tree's incomplete tiles at a size, from the stored leaves and tiles.
     fn partial(&self, size: u64) -> Result<Vec<Vec<Hash>>, StoreError> {
-        let mut reader = jeton_store::sqlite::SqliteReader::open(&self.store)?;
+        let mut reader = SqliteReader::open(&self.store)?;
         ledger::partial(&mut reader, size)
     }
 }

@@ -8,13 +8,11 @@ pub mod moment;
 
 use std::{
     collections::HashMap,
-    path::PathBuf,
     sync::{
         Arc,
         atomic::Ordering::Relaxed,
-        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+        mpsc::{Receiver, sync_channel},
     },
-    time::Duration,
 };
 
 use jeton_core::{
@@ -31,22 +29,23 @@ use jeton_store::{
     ledger::{Aside, Entry, Seal, Sealer},
     row::Row,
 };
-use jeton_tlog::{Checkpoint, SigningKey, Tile};
+use jeton_tlog::Tile;
 use jeton_verify::check::Verifier;
+use tokio::sync::watch;
 
 pub use self::command::{Done, Facts, Purpose, Ruling, Shared, Writer};
 use self::command::{Events, Job, Message};
 use crate::{
     capability::{self, Clock},
-    node::{disk::Ballast, keyring::Keyring},
+    node::{
+        disk::Ballast, high_water::HighWater, keyring::Keyring, publish::End, quarantine::Gate,
+    },
 };
 
 /// The most commands in one commit.
 pub const BATCH_MAX: usize = 1024;
 /// The most commands that wait.
 pub const QUEUE_MAX: usize = 8192;
-/// Checkpoints are signed at most this often.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 
 /// What the writer works with.
 pub struct Bench {
@@ -58,16 +57,16 @@ pub struct Bench {
     pub verifier: Arc<Verifier>,
     /// The keys of tags.
     pub keyring: Arc<Keyring>,
-    /// Signs checkpoints.
-    pub log_key: SigningKey,
     /// Tells the time.
     pub clock: Arc<Clock>,
     /// Room for revocations on a full disk.
     pub ballast: Ballast,
-    /// Where the youngest checkpoint is told.
-    pub checkpoint: Arc<arc_swap::ArcSwapOption<String>>,
-    /// Where a copy of the highest size is kept, outside the database.
-    pub high_water: PathBuf,
+    /// Where it is told how far the ledger is committed.
+    pub end: watch::Sender<End>,
+    /// Where the highest size is kept, outside the database.
+    pub high_water: HighWater,
+    /// Whether anything may be changed at all.
+    pub gate: Arc<Gate>,
 }
 
 /// Starts the writer's thread.
@@ -88,7 +87,6 @@ pub fn start(bench: Bench) -> std::io::Result<(Writer, std::thread::JoinHandle<(
         bench,
         shared,
         directory,
-        signed: 0,
         runtime: tokio::runtime::Handle::try_current().ok(),
         moments: moment::Moments::default(),
     };
@@ -101,7 +99,6 @@ struct State {
     bench: Bench,
     shared: Arc<Shared>,
     directory: Directory,
-    signed: u64,
     /// Where answers are given, so that the next batch need not wait until all have been told.
     runtime: Option<tokio::runtime::Handle>,
     moments: moment::Moments,
@@ -139,28 +136,16 @@ struct Drafted {
 
 impl State {
     fn run(&mut self, inbox: &Receiver<Message>) {
-        let since = capability::stopwatch();
-        let mut next_checkpoint = Duration::ZERO;
         loop {
             let mut jobs: Vec<Box<dyn Job>> = Vec::new();
-            let mut stop = false;
-            match inbox.recv_timeout(CHECKPOINT_EVERY) {
-                Ok(first) => {
-                    stop |= self.take(first, &mut jobs);
-                    while jobs.len() < BATCH_MAX && !stop {
-                        let Ok(message) = inbox.try_recv() else { break };
-                        stop |= self.take(message, &mut jobs);
-                    }
-                }
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => stop = true,
+            let Ok(first) = inbox.recv() else { return };
+            let mut stop = self.take(first, &mut jobs);
+            while jobs.len() < BATCH_MAX && !stop {
+                let Ok(message) = inbox.try_recv() else { break };
+                stop |= self.take(message, &mut jobs);
             }
             if !jobs.is_empty() {
                 self.batch(jobs);
-            }
-            if since() >= next_checkpoint || stop {
-                next_checkpoint = since() + CHECKPOINT_EVERY;
-                self.sign();
             }
             if stop {
                 return;
@@ -172,7 +157,8 @@ impl State {
         match message {
             Message::Job(job) => jobs.push(job),
             // What may be lost must not eat the room that revocations need.
-            Message::Observe(_) if self.shared.full.load(Relaxed) => {}
+            Message::Observe(_)
+                if self.shared.full.load(Relaxed) || self.bench.gate.is_closed() => {}
             Message::Observe(uses) => {
                 self.shared.observations.fetch_add(1, Relaxed);
                 match self.bench.store.observe(&uses) {
@@ -185,12 +171,25 @@ impl State {
                 self.moments
                     .hand_out(&asked, &self.directory, &self.bench.verifier);
             }
+            Message::Checkpoint(size, note, kept) => {
+                match self.bench.store.keep_checkpoint(size, &note) {
+                    Ok(()) => {}
+                    Err(StoreError::Full) => tracing::warn!("no room for a checkpoint"),
+                    Err(error) => fatal(&error),
+                }
+                if kept.try_send(()).is_err() {
+                    tracing::debug!("nobody waits for a checkpoint to be kept");
+                }
+            }
             Message::Stop => return true,
         }
         false
     }
 
     fn batch(&mut self, mut jobs: Vec<Box<dyn Job>>) {
+        if self.bench.gate.is_closed() {
+            return self.finish(jobs, Err(Refusal::Quarantined));
+        }
         let mut draft = Drafted {
             directory: self.directory.clone(),
             sealer: self.bench.sealer.clone(),
@@ -230,6 +229,13 @@ impl State {
         self.shared.events.fetch_add(count, Relaxed);
         self.directory = draft.directory;
         self.bench.sealer = draft.sealer;
+        let end = End {
+            size: self.directory.size(),
+            root: self.bench.sealer.root(),
+        };
+        // Before anybody can see or hear of it: a backup that is put back over the database is below this mark.
+        self.mark(end);
+        self.bench.end.send_replace(end);
         self.moments.keep(&self.bench.verifier, &draft.records);
         if let Err(error) =
             self.bench
@@ -239,6 +245,18 @@ impl State {
             fatal(&error);
         }
         self.finish(jobs, Ok(self.directory.size()));
+    }
+
+    /// Raises the high-water mark.
+    fn mark(&self, end: End) {
+        match self.bench.high_water.raise(end.size, end.root) {
+            Ok(()) => {}
+            // Some file systems want room to write over what is there. Revocations go on, and the mark is raised with the next.
+            Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                tracing::error!(size = end.size, "no room to raise the high-water mark");
+            }
+            Err(error) => fatal(&error),
+        }
     }
 
     /// Answers everybody. On the runtime's own threads, where waking a task costs no call of the system.
@@ -354,35 +372,6 @@ impl State {
             }
             other => other,
         }
-    }
-
-    fn sign(&mut self) {
-        let size = self.directory.size();
-        if size == self.signed || size == 0 {
-            return;
-        }
-        let key = &self.bench.log_key;
-        let checkpoint = Checkpoint::new(key.name(), size, self.bench.sealer.root());
-        let note = match checkpoint.and_then(|c| c.sign(key)) {
-            Ok(note) => note,
-            Err(error) => return tracing::error!(%error, "a checkpoint was not signed"),
-        };
-        // The head is committed, so the signature can never name what a power cut takes away.
-        match self.bench.store.keep_checkpoint(size, &note) {
-            Ok(()) => {}
-            Err(StoreError::Full) => return tracing::warn!("no room for a checkpoint"),
-            Err(error) => fatal(&error),
-        }
-        self.signed = size;
-        // Outside the database: a backup put back over it is older than this, and will not start. Losing the file with the
-        // power only makes it older.
-        let fresh = self.bench.high_water.with_extension("new");
-        let kept = std::fs::write(&fresh, format!("{size}\n"))
-            .and_then(|()| std::fs::rename(&fresh, &self.bench.high_water));
-        if let Err(error) = kept {
-            tracing::warn!(%error, "the high-water mark was not kept");
-        }
-        self.bench.checkpoint.store(Some(Arc::new(note)));
     }
 }
 

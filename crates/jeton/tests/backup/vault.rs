@@ -201,3 +201,15 @@ pub fn rows(store: &Path) -> Vec<(String, Vec<String>)> {
     };
     tables.map(read).to_vec()
 }
+
+/// That two stores hold the same, or the first row that only one of them holds.
+#[track_caller]
+pub fn same(one: &[(String, Vec<String>)], other: &[(String, Vec<String>)]) {
+    for ((table, one), (_, other)) in one.iter().zip(other) {
+        for (only, all) in [(one, other), (other, one)] {
+            let lost = only.iter().find(|row| !all.contains(row));
+            assert_eq!(lost, None, "{table}: {} and {}", one.len(), other.len());
+        }
+        assert_eq!(one.len(), other.len(), "{table}");
+    }
+}

@@ -7,8 +7,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use jeton::backup::mark;
-
 use crate::vault::{Vault, text};
 
 /// The data directory, room for copies, and who may open backups.
@@ -236,28 +234,4 @@ impl Place {
             }
         }
     }
-}
-
-/// Waits until the mark says what the store holds: within a second of the last order.
-pub async fn settled(data: &Path) {
-    let stored = || {
-        let flags = rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let db = rusqlite::Connection::open_with_flags(data.join("ledger.db"), flags).unwrap();
-        let size: i64 = db
-            .query_row("SELECT size FROM head", [], |row| row.get(0))
-            .unwrap();
-        u64::try_from(size).unwrap()
-    };
-    let mut tick = tokio::time::interval(std::time::Duration::from_millis(20));
-    let reached = async {
-        while mark::read(data)
-            .ok()
-            .flatten()
-            .is_none_or(|m| m.size < stored())
-        {
-            tick.tick().await;
-        }
-    };
-    let reached = tokio::time::timeout(std::time::Duration::from_secs(20), reached).await;
-    reached.expect("the mark follows the store");
 }

@@ -119,12 +119,26 @@ fn nothing_beside(dir: &Path) {
     }
 }
 
+/// Both sizes of a node that serves nobody since it knows that more was served.
 fn behind(dir: &Path) -> (u64, u64) {
     match started(dir) {
-        Err(StartError::Rollback { served, stored }) => (served, stored),
+        Err(StartError::Gone { served }) => (served, 0),
         Err(error) => panic!("{error}"),
-        Ok(node) => panic!("it serves {} events", node.verifier.size()),
+        Ok(node) => {
+            node.stop();
+            let why = node.gate.why().expect("it is in quarantine");
+            (why.served, why.stored)
+        }
     }
+}
+
+/// How much a node serves that is not in quarantine.
+fn serves(dir: &Path) -> u64 {
+    let node = started(dir).unwrap();
+    assert!(!node.gate.is_closed());
+    let size = node.verifier.size();
+    node.stop();
+    size
 }
 
 #[test]
@@ -137,9 +151,7 @@ fn a_crash_leaves_the_old_store_or_the_new_one() {
         if steps == STEPS.len() {
             assert_eq!(behind(dir.path()), (world.new, world.old));
         } else {
-            let node = started(dir.path()).unwrap();
-            assert_eq!(node.verifier.size(), world.new, "after {steps} steps");
-            node.stop();
+            assert_eq!(serves(dir.path()), world.new, "after {steps} steps");
         }
         let restored = world.repeated(dir.path());
         assert!(restored.is_behind(), "after {steps} steps");
@@ -198,9 +210,7 @@ fn a_store_that_is_being_read_is_not_replaced() {
     let refused = restore::restore(&mut walk, &order, &AtomicU64::new(0));
     assert!(matches!(refused, Err(BackupError::Replaced { .. })));
     drop(reader);
-    let node = started(dir.path()).unwrap();
-    assert_eq!(node.verifier.size(), world.new);
-    node.stop();
+    assert_eq!(serves(dir.path()), world.new);
 }
 
 #[test]
@@ -219,4 +229,27 @@ fn older_stores_are_kept_each_under_its_own_name() {
         .path()
         .join(format!("{STORE}.before-restore-{}", world.new));
     assert_eq!(close(&oldest).unwrap().0, world.new);
+}
+
+#[test]
+fn a_mark_of_another_history_stays_even_where_the_backup_is_longer() {
+    let world = world();
+    let dir = world.copy();
+    let other = Mark {
+        size: world.old - 1,
+        root: Some(Hash::from_bytes([7; 32])),
+    };
+    fs::remove_file(dir.path().join(mark::NAME)).unwrap();
+    fs::remove_file(dir.path().join(STORE)).unwrap();
+    mark::raise(dir.path(), other).unwrap();
+    let mut walk = Walk::begin(&world.backup[..]).unwrap();
+    let order = Order {
+        dir: dir.path(),
+        kek: &Kek::File(dir.path().join("kek")),
+        later: Later::Nothing,
+        unreadable: Unreadable::Refuse,
+    };
+    let restored = restore::restore(&mut walk, &order, &AtomicU64::new(0)).unwrap();
+    assert!(restored.is_behind());
+    assert_eq!(behind(dir.path()), (world.old - 1, world.old));
 }

@@ -108,16 +108,14 @@ fn words(restored: &Restored) -> String {
         lines.push("  the keyring came out of the backup".to_owned());
     }
     if restored.is_behind() {
-        let why = if mark.size > rebuilt.size && mark.root.is_none() {
-            format!(
-                "nothing here knows whether more than {} events were served",
-                rebuilt.size
-            )
+        let why = if mark.size <= rebuilt.size {
+            format!("other events were served, up to {}", mark.size)
+        } else if mark.root.is_none() {
+            let size = rebuilt.size;
+            format!("nothing here knows whether more than {size} events were served")
         } else {
-            format!(
-                "{} events were served, the store holds {}",
-                mark.size, rebuilt.size
-            )
+            let (served, size) = (mark.size, rebuilt.size);
+            format!("{served} events were served, the store holds {size}")
         };
         lines.push(format!(
             "  the next start is in quarantine: {why}; a revocation may be missing"

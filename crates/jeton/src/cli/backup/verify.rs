@@ -14,7 +14,7 @@ Examples:
 
 Everything is read, the tree is rebuilt, each record held against its leaf, and the signed checkpoints against the tree. Whoever
 knows a recipient can make a backup of another authority: that it is yours is what `drill` and `restore` check, with the keyring;
-or compare the log key that is printed here. Exit status: 0 sound, 3 damaged, 1 it cannot be read.";
+or compare the key that is printed here. Exit status: 0 sound, 3 damaged, 1 it cannot be read.";
 
 /// Which backup.
 #[derive(Args, Debug)]
@@ -40,14 +40,14 @@ pub(super) async fn run(args: VerifyArgs, out: Out) -> Result<(), Fault> {
     let walk = found(read.await?, &file, out)?;
     let (header, seen) = (walk.header(), walk.seen());
     let root = jeton_tlog::Hash::from_bytes(header.root).to_string();
-    let log = walk.log().map(ToString::to_string).unwrap_or_default();
+    let signers: Vec<String> = walk.signers().iter().map(ToString::to_string).collect();
     let made = moment(header.made_ms);
     let told = json!({
         "file": file,
         "origin": header.origin,
         "size": header.size,
         "root": root,
-        "log_key": log,
+        "signed_by": signers,
         "made_at": made,
         "checkpoints": seen.checkpoints,
         "last_uses": seen.uses,
@@ -56,8 +56,11 @@ pub(super) async fn run(args: VerifyArgs, out: Out) -> Result<(), Fault> {
         "findings": [],
     });
     let words = format!(
-        "sound: {} events of {}, root {root}, made {made}\n  {} signed checkpoints, by {log}",
-        header.size, header.origin, seen.checkpoints
+        "sound: {} events of {}, root {root}, made {made}\n  {} checkpoints, the last signed by {}",
+        header.size,
+        header.origin,
+        seen.checkpoints,
+        signers.join(" and ")
     );
     out.done(&told, &words)
 }

@@ -148,6 +148,7 @@ pub(super) enum Message {
     Job(Box<dyn Job>),
     Observe(Vec<LastUse>),
     Moment(SyncSender<moment::Moment>),
+    Checkpoint(u64, String, SyncSender<()>),
     Stop,
 }
 
@@ -204,6 +205,14 @@ impl Writer {
     pub fn observe(&self, uses: Vec<LastUse>) {
         // A full queue has better things to do.
         drop(self.queue.try_send(Message::Observe(uses)));
+    }
+
+    /// Keeps a signed checkpoint, and waits until it is durable: on a thread that may block. `false`: the writer has ended.
+    #[must_use]
+    pub fn keep_checkpoint(&self, size: u64, note: String) -> bool {
+        let (done, kept) = std::sync::mpsc::sync_channel(1);
+        let asked = self.queue.send(Message::Checkpoint(size, note, done));
+        asked.is_ok() && kept.recv().is_ok()
     }
 
     /// Ends the writer after what has queued.

@@ -127,7 +127,7 @@ fn keep(before: &Before, verifier: &Verifier, records: &[Record]) {
     verifier.with_index(|index| {
         let mut before = before.lock();
         // A token that is issued by these records has no slot yet, and its slot none in the moment.
-        for id in records.iter().filter_map(|r| r.event.token()) {
+        for id in records.iter().flat_map(|r| r.event.tokens()) {
             if let Some(position) = index.position(id)
                 && let Some(at_rest) = index.at_rest(position)
             {

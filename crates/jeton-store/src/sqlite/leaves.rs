@@ -1,0 +1,49 @@
+//! The log's side of reading: leaves without their openings, and the few events that erase.
+
+use rusqlite::{Connection, params};
+
+use super::{disk, erased, inconsistent, loaded, stored};
+use crate::{StoreError, Stored};
+
+const DOING: &str = "reading the log";
+
+/// So many leaves from an index on: fewer where the ledger ends.
+pub(super) fn leaves(db: &Connection, from: u64, count: u32) -> Result<Vec<Vec<u8>>, StoreError> {
+    let sql = "SELECT idx, leaf FROM event WHERE idx >= ?1 ORDER BY idx LIMIT ?2";
+    let mut statement = db.prepare_cached(sql).map_err(disk(DOING))?;
+    let mut rows = statement
+        .query(params![stored(from), count])
+        .map_err(disk(DOING))?;
+    let mut out = Vec::new();
+    let mut due = from;
+    while let Some(row) = rows.next().map_err(disk(DOING))? {
+        let read = || Ok((row.get::<_, i64>(0)?, row.get(1)?));
+        let (index, leaf) = read().map_err(disk(DOING))?;
+        if loaded("event", "idx", index)? != due {
+            return Err(inconsistent("event", "idx", due));
+        }
+        due += 1;
+        out.push(leaf);
+    }
+    Ok(out)
+}
+
+/// The events that stand in the log as erasures.
+pub(super) fn erasures(db: &Connection) -> Result<Vec<Stored>, StoreError> {
+    let sql =
+        "SELECT idx, leaf, salt, record FROM event WHERE substr(leaf, 2, 1) = x'40' ORDER BY idx";
+    let mut statement = db.prepare_cached(sql).map_err(disk(DOING))?;
+    let rows = statement
+        .query_map([], super::read::stored_event)
+        .map_err(disk(DOING))?;
+    let mut out = Vec::new();
+    for row in rows {
+        let (index, leaf, salt, record) = row.map_err(disk(DOING))?;
+        out.push(Stored {
+            index: loaded("event", "idx", index)?,
+            leaf,
+            opening: erased::salt(salt).zip(record),
+        });
+    }
+    Ok(out)
+}

@@ -1,0 +1,166 @@
+//! The high-water mark: the highest size that was ever shown, and its root, in a file outside the database. A backup that is put
+//! back over the database is below it, or on another way.
+//!
+//! It is raised after a batch is durable and before anybody hears of it. A killed process leaves it as it was raised; with the
+//! power, the raises of the last second may go, which only makes it older: the next start raises it again.
+
+use std::{
+    fs, io,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use jeton_tlog::Hash;
+
+/// `size root`, each as wide as it can get, so that a new mark lies exactly over the old one.
+const MARK_BYTES: usize = 20 + 1 + 44 + 1;
+
+/// The end of a ledger, as it was once shown.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mark {
+    /// How many events it had.
+    pub size: u64,
+    /// The root above them; a mark of an older jeton has none.
+    pub root: Option<Hash>,
+}
+
+impl Mark {
+    fn read(text: &str) -> Option<Self> {
+        let mut words = text.split_ascii_whitespace();
+        let size = words.next()?.parse().ok()?;
+        let root = match words.next() {
+            None => None,
+            Some(root) => Some(Hash::from_base64(root)?),
+        };
+        words.next().is_none().then_some(Self { size, root })
+    }
+
+    pub(crate) fn text(&self) -> String {
+        let root = self.root.map(|r| r.to_string()).unwrap_or_default();
+        format!("{:020} {root:<44}\n", self.size)
+    }
+}
+
+/// The file of the mark.
+#[derive(Debug)]
+pub struct HighWater {
+    file: fs::File,
+}
+
+impl HighWater {
+    /// Reads the mark. `None`: nothing was shown from this directory yet.
+    ///
+    /// # Errors
+    /// The system's error; [`io::ErrorKind::InvalidData`] for a file that holds no mark: what was shown is not known then.
+    pub fn read(path: &Path) -> io::Result<Option<Mark>> {
+        match fs::read_to_string(path) {
+            Ok(text) if text.is_empty() => Ok(None),
+            Ok(text) => Mark::read(&text).map(Some).ok_or_else(|| {
+                io::Error::new(io::ErrorKind::InvalidData, "it holds no high-water mark")
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens the file for raising, making it if it is missing.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let mut options = fs::OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false).mode(0o600);
+        Ok(Self {
+            file: options.open(path)?,
+        })
+    }
+
+    /// Raises the mark; it is for the caller that it never sinks. One write within one sector: there is no half of it.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn raise(&self, size: u64, root: Hash) -> io::Result<()> {
+        let text = Mark {
+            size,
+            root: Some(root),
+        }
+        .text();
+        debug_assert_eq!(text.len(), MARK_BYTES, "a mark lies over the one before it");
+        self.file.write_all_at(text.as_bytes(), 0)
+    }
+
+    /// Makes the mark outlive the power.
+    ///
+    /// # Errors
+    /// The system's error.
+    pub fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn root(byte: u8) -> Hash {
+        Hash::from_bytes([byte; 32])
+    }
+
+    #[test]
+    fn a_mark_is_read_as_it_was_raised() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water");
+        assert_eq!(HighWater::read(&path).unwrap(), None);
+        let mark = HighWater::open(&path).unwrap();
+        assert_eq!(
+            HighWater::read(&path).unwrap(),
+            None,
+            "an empty file marks nothing"
+        );
+        for size in [0, 7, 1 << 40, u64::MAX] {
+            mark.raise(size, root(9)).unwrap();
+            let due = Mark {
+                size,
+                root: Some(root(9)),
+            };
+            assert_eq!(HighWater::read(&path).unwrap(), Some(due));
+        }
+        assert_eq!(fs::read(&path).unwrap().len(), MARK_BYTES);
+    }
+
+    #[test]
+    fn the_mark_of_an_older_jeton_is_read_and_written_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water");
+        fs::write(&path, "1234\n").unwrap();
+        assert_eq!(
+            HighWater::read(&path).unwrap(),
+            Some(Mark {
+                size: 1234,
+                root: None
+            })
+        );
+        HighWater::open(&path)
+            .unwrap()
+            .raise(1235, root(1))
+            .unwrap();
+        assert_eq!(
+            HighWater::read(&path).unwrap(),
+            Some(Mark {
+                size: 1235,
+                root: Some(root(1))
+            })
+        );
+    }
+
+    #[test]
+    fn what_is_no_mark_is_not_taken_for_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water");
+        for text in ["x\n", "12 34\n", "-1\n", "5 AAAA extra\n", " \n"] {
+            fs::write(&path, text).unwrap();
+            let error = HighWater::read(&path).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text:?}");
+        }
+    }
+}
