@@ -154,12 +154,12 @@ impl Reader for SqliteReader {
     }
 
     fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError> {
-        let found: Option<(Option<Vec<u8>>, Option<Vec<u8>>)> = self
+        let found = self
             .db
             .prepare_cached("SELECT salt, words FROM trail WHERE tenant = ?1 AND idx = ?2")
             .and_then(|mut s| {
                 s.query_row(params![tenant.bytes(), stored(index)], |r| {
-                    Ok((r.get(0)?, r.get(1)?))
+                    Ok((r.get::<_, Option<Vec<u8>>>(0)?, r.get(1)?))
                 })
                 .optional()
             })

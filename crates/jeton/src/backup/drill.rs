@@ -101,18 +101,20 @@ pub fn drill<R: Read>(
     let since = capability::stopwatch();
     let rebuilt = rebuild(walk, &keyring, &store, events)?;
     let restore = since();
+    let since = capability::stopwatch();
     let mut reader = SqliteReader::open(&store)?;
     let learnt = learn(&mut reader, &keyring, &room.0.join("snapshot"));
     drop(learnt.map_err(BackupError::replayed)?);
-    let start = since() - restore;
+    let start = since();
     let log = keyring.log_key(&rebuilt.origin);
     let log = log.map_err(|error| BackupError::Unsound(error.to_string()))?;
+    let since = capability::stopwatch();
     let report = fsck::fsck(
         &mut reader,
         &|tenant| keyring.tag_key(tenant),
         log.verifier(),
     )?;
-    let audit = since() - restore - start;
+    let audit = since();
     let length = fs::metadata(&store).map_err(BackupError::file("look at", &store))?;
     Ok(Drilled {
         rebuilt,

@@ -217,11 +217,14 @@ pub enum FrameError {
 impl FrameError {
     /// What the stream's own checks found is damage, as a wrong shape is; the rest is the system's.
     fn reading(source: std::io::Error) -> Self {
-        match source.kind() {
-            ErrorKind::UnexpectedEof => Self::Shape("it ends too early"),
-            ErrorKind::InvalidData => Self::Shape("its envelope was changed"),
-            _ => Self::Stream(source),
+        let kind = source.kind();
+        if kind == ErrorKind::UnexpectedEof {
+            return Self::Shape("it ends too early");
         }
+        if kind == ErrorKind::InvalidData {
+            return Self::Shape("its envelope was changed");
+        }
+        Self::Stream(source)
     }
 }
 
