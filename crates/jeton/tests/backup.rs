@@ -35,7 +35,7 @@ use jeton::{
 };
 use jeton_core::{
     decision::Decision,
-    event::{Actor, Erasure, Event, Record},
+    event::{Actor, Erasure, Event, LogEvent, Record},
     id::{TenantId, TokenId},
     leaf::{LEAF_BYTES, commit},
     time::Time,
@@ -312,9 +312,57 @@ async fn a_machine_that_knows_nothing_does_not_trust_a_backup_to_be_the_last() {
     assert_eq!(behind(&elsewhere), None, "nothing was changed");
 }
 
+/// Makes an event happen to a tenant.
+async fn happen(lived: &Lived, tenant: TenantId, event: Event) {
+    let node = &lived.a.running.doors.node;
+    let submitted = node.writer.submit(Purpose::Reduce, move |_| Ruling {
+        tenant,
+        actor: Actor::Authority,
+        request: None,
+        words: None,
+        decision: Decision::yes((), vec![event]),
+    });
+    submitted.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_epoch_is_behind_a_younger_one() {
+    let lived = lived().await;
+    let (data, vault) = (lived.data(), Vault::new());
+    vault.create(&data, "old.age", &[]);
+    let node = &lived.a.running.doors.node;
+    let system = node.verifier.directory().system().unwrap();
+    let served = node.verifier.size();
+    let origin = "jeton.local/ledger/2".to_owned();
+    let began = LogEvent::EpochBegan {
+        origin: origin.clone(),
+        served,
+        reason: "a drill".to_owned(),
+    };
+    happen(&lived, system, Event::Ledger(began)).await;
+    vault.create(&data, "new.age", &[]);
+    let verified = vault.verify("new.age").ok();
+    let signer = verified["signed_by"][0].as_str().unwrap();
+    assert!(signer.starts_with(&origin), "{verified}");
+    lived.a.running.stop().await;
+    let restored = vault.restore("new.age", &data, &[]).ok();
+    assert_eq!(restored["quarantine"], false, "{restored}");
+    // The replaced store says the same as the mark.
+    fs::remove_file(data.join("high-water")).unwrap();
+    let restored = vault.restore("old.age", &data, &["--is-latest"]).ok();
+    assert_eq!(restored["quarantine"], true, "{restored}");
+    assert_eq!(mark::read(&data).unwrap().unwrap().epoch, 2);
+    assert_eq!(behind(&data), Some((served + 1, served)));
+    // And where only the mark is left.
+    let kek = data.join("kek");
+    let again = ["--kek-file", text(&kek), "--is-latest"];
+    fs::remove_file(data.join("ledger.db")).unwrap();
+    let restored = vault.restore("old.age", &data, &again).ok();
+    assert_eq!(restored["quarantine"], true, "{restored}");
+}
+
 /// Erases whatever a token was, as the authority does it.
 async fn erased(lived: &Lived, id: &str) -> usize {
-    let node = &lived.a.running.doors.node;
     let token: TokenId = id.parse().unwrap();
     let db = rusqlite::Connection::open(lived.data().join("ledger.db")).unwrap();
     let sql = "SELECT idx FROM trail WHERE about = ?1 ORDER BY idx";
@@ -329,15 +377,7 @@ async fn erased(lived: &Lived, id: &str) -> usize {
         tokens: vec![token],
         indexes,
     });
-    let tenant = lived.a.tenant.parse().unwrap();
-    let submitted = node.writer.submit(Purpose::Reduce, move |_| Ruling {
-        tenant,
-        actor: Actor::Authority,
-        request: None,
-        words: None,
-        decision: Decision::yes((), vec![event]),
-    });
-    submitted.await.unwrap();
+    happen(lived, lived.a.tenant.parse().unwrap(), event).await;
     count
 }
 

@@ -142,6 +142,10 @@ impl Reader for SqliteReader {
         )
     }
 
+    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError> {
+        leaves::aside(&self.db, tenant, index)
+    }
+
     fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError> {
         self.db
             .prepare_cached("SELECT words FROM trail WHERE tenant = ?1 AND idx = ?2")
@@ -151,26 +155,6 @@ impl Reader for SqliteReader {
             })
             .map(Option::flatten)
             .map_err(disk(DOING))
-    }
-
-    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError> {
-        let found = self
-            .db
-            .prepare_cached("SELECT salt, words FROM trail WHERE tenant = ?1 AND idx = ?2")
-            .and_then(|mut s| {
-                s.query_row(params![tenant.bytes(), stored(index)], |r| {
-                    Ok((r.get::<_, Option<Vec<u8>>>(0)?, r.get(1)?))
-                })
-                .optional()
-            })
-            .map_err(disk(DOING))?;
-        let Some((Some(salt), Some(words))) = found else {
-            return Ok(None);
-        };
-        let salt = salt
-            .try_into()
-            .map_err(|_| inconsistent("trail", "salt", index))?;
-        Ok(Some(Aside { salt, words }))
     }
 
     fn first_words(&mut self, tenant: TenantId) -> Result<Option<Vec<u8>>, StoreError> {

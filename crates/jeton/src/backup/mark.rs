@@ -23,13 +23,19 @@ pub fn read(dir: &Path) -> Result<Option<Mark>, BackupError> {
     HighWater::read(&path).map_err(BackupError::file("read", &path))
 }
 
+/// How marks are ordered: another epoch is further than any size.
+#[must_use]
+pub fn height(mark: &Mark) -> (u32, u64) {
+    (mark.epoch, mark.size)
+}
+
 /// Raises the mark of a directory; one that stands as high already stays. Durable when it returns.
 ///
 /// # Errors
 /// [`BackupError`] if it cannot be read or written.
 pub fn raise(dir: &Path, to: Mark) -> Result<Mark, BackupError> {
     match read(dir)? {
-        Some(there) if there.size >= to.size => Ok(there),
+        Some(there) if height(&there) >= height(&to) => Ok(there),
         Some(_) | None => {
             write_private(&dir.join(NAME), to.text().as_bytes())?;
             Ok(to)
@@ -45,38 +51,31 @@ mod tests {
 
     use super::*;
 
+    fn mark(epoch: u32, size: u64, root: Option<Hash>) -> Mark {
+        Mark { size, root, epoch }
+    }
+
     #[test]
     fn a_mark_only_rises_and_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
-        let root = Some(Hash::EMPTY);
-        let seven = Mark { size: 7, root };
+        let seven = mark(2, 7, Some(Hash::EMPTY));
         assert_eq!(raise(dir.path(), seven).unwrap(), seven);
-        assert_eq!(read(dir.path()).unwrap(), Some(seven));
-        for lower in [6, 7] {
-            let lower = Mark {
-                size: lower,
-                root: None,
-            };
+        for lower in [mark(2, 6, None), mark(2, 7, None), mark(1, 100, None)] {
             assert_eq!(raise(dir.path(), lower).unwrap(), seven);
+            assert_eq!(read(dir.path()).unwrap(), Some(seven));
         }
-        let eight = Mark {
-            size: 8,
-            root: None,
-        };
-        raise(dir.path(), eight).unwrap();
-        assert_eq!(read(dir.path()).unwrap(), Some(eight));
+        for higher in [mark(2, 8, None), mark(3, 1, Some(Hash::EMPTY))] {
+            assert_eq!(raise(dir.path(), higher).unwrap(), higher);
+            assert_eq!(read(dir.path()).unwrap(), Some(higher));
+        }
     }
 
     #[test]
     fn what_is_no_mark_is_not_written_over() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(NAME), "soon\n").unwrap();
-        let low = Mark {
-            size: 12,
-            root: None,
-        };
-        assert!(raise(dir.path(), low).is_err());
+        assert!(raise(dir.path(), mark(1, 12, None)).is_err());
         let there = fs::read_to_string(dir.path().join(NAME)).unwrap();
         assert_eq!(there, "soon\n");
     }

@@ -48,6 +48,8 @@ pub struct Rebuilt {
     pub size: u64,
     /// The root of their tree.
     pub root: Hash,
+    /// In which epoch it is, from 1.
+    pub epoch: u32,
     /// When the backup was made, in milliseconds since 1970.
     pub made_ms: u64,
 }
@@ -101,6 +103,7 @@ pub fn rebuild<R: Read>(
         origin: header.origin.clone(),
         size: building.state.sealer.size(),
         root: building.state.sealer.root(),
+        epoch: building.state.directory.log().epoch(),
         made_ms: header.made_ms,
     };
     building.store.settle()?;

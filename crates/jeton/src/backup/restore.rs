@@ -48,7 +48,8 @@ impl Restored {
     #[must_use]
     pub fn is_behind(&self) -> bool {
         let (mark, rebuilt) = (&self.mark, &self.rebuilt);
-        mark.size != rebuilt.size || mark.root.is_some_and(|root| root != rebuilt.root)
+        let size = mark.size != rebuilt.size || mark.epoch > rebuilt.epoch;
+        size || mark.root.is_some_and(|root| root != rebuilt.root)
     }
 }
 

@@ -22,11 +22,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jeton_core::{
+    event::{Event, LogEvent},
+    leaf::LeafKind,
+};
 use jeton_store::{
-    Store as _, StoreError,
+    Continue, Reader, Store as _, StoreError, ledger,
     sqlite::{Durability, Sqlite, SqliteReader},
 };
-use jeton_tlog::{Frontier, Hash};
+use jeton_tlog::Frontier;
 
 use crate::{
     backup::{
@@ -67,8 +71,8 @@ pub enum Unreadable {
 /// The store that was replaced.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Replaced {
-    /// How many events it held and their root, if it could be read.
-    pub head: Option<(u64, Hash)>,
+    /// How far it had come, if it could be read.
+    pub head: Option<Mark>,
     /// Where it is kept.
     pub kept: PathBuf,
 }
@@ -108,7 +112,7 @@ impl<'a> Swap<'a> {
         let replaced = match (head, unreadable) {
             (None, _) => None,
             (Some(Ok(head)), _) => Some(Replaced {
-                kept: kept_as(dir, &format!("before-restore-{}", head.0)),
+                kept: kept_as(dir, &format!("before-restore-{}", head.size)),
                 head: Some(head),
             }),
             (Some(Err(_)), Unreadable::MoveAside) => Some(Replaced {
@@ -189,25 +193,21 @@ impl<'a> Swap<'a> {
 fn due(
     dir: &Path,
     rebuilt: &Rebuilt,
-    old: Option<(u64, Hash)>,
+    old: Option<Mark>,
     later: Later,
 ) -> Result<Mark, BackupError> {
-    let old = old.map(|(size, root)| Mark {
-        size,
-        root: Some(root),
-    });
     let there = mark::read(dir)?;
     // Of two that are as high the one in the file was told first.
     let known = match (there, old) {
-        (Some(there), Some(old)) if old.size > there.size => Some(old),
+        (Some(there), Some(old)) if mark::height(&old) > mark::height(&there) => Some(old),
         (Some(there), _) => Some(there),
         (None, old) => old,
     };
-    let size = rebuilt.size;
-    if let Some(known) = known {
+    let (size, epoch) = (rebuilt.size, rebuilt.epoch);
+    if let Some(known) = known.filter(|known| known.epoch >= epoch) {
         let fresh = dir.join(FRESH);
         // A mark that the backup does not come to, or not on this way, stays: the start compares both.
-        if known.size >= size || !comes_to(&fresh, known)? {
+        if mark::height(&known) >= (epoch, size) || !comes_to(&fresh, known)? {
             return Ok(known);
         }
     }
@@ -216,10 +216,12 @@ fn due(
         Later::Unknown => Mark {
             size: size + 1,
             root: None,
+            epoch,
         },
         Later::Nothing => Mark {
             size,
             root: Some(rebuilt.root),
+            epoch,
         },
     })
 }
@@ -251,8 +253,8 @@ pub fn clear(dir: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Leaves a store as one file: its size and root.
-fn close(path: &Path) -> Result<(u64, Hash), StoreError> {
+/// Leaves a store as one file. Gives how far it had come.
+fn close(path: &Path) -> Result<Mark, StoreError> {
     let mut store = Sqlite::open(path, Durability::Full)?;
     let head = store.head()?;
     let tree = Frontier::from_bytes(head.size, &head.frontier);
@@ -261,8 +263,31 @@ fn close(path: &Path) -> Result<(u64, Hash), StoreError> {
         column: "frontier",
         row: head.size.to_string(),
     })?;
+    let epoch = {
+        let mut reader = SqliteReader::open(path)?;
+        epoch(&mut reader)?
+    };
     store.settle()?;
-    Ok((head.size, tree.root()))
+    Ok(Mark {
+        size: head.size,
+        root: Some(tree.root()),
+        epoch,
+    })
+}
+
+/// The epoch of a store, by the events that began them. They are taken at their word: it can only raise the mark.
+fn epoch(reader: &mut dyn Reader) -> Result<u32, StoreError> {
+    let mut epoch = 1;
+    reader.events(0, &mut |stored| {
+        let kind = stored.leaf.get(1) == Some(&LeafKind::LogChange.byte());
+        let opening = stored.opening.filter(|_| kind);
+        let record = opening.and_then(|(_, bytes)| ledger::decode(&bytes));
+        if let Some(Event::Ledger(LogEvent::EpochBegan { .. })) = record.map(|r| r.event) {
+            epoch += 1;
+        }
+        Ok(Continue::Yes)
+    })?;
+    Ok(epoch)
 }
 
 /// A name for the old store that no other one has; one that a restore gave it before it was cut off is its own.

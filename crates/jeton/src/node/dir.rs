@@ -72,7 +72,7 @@ fn begun(dir: &Path) -> Result<Option<PathBuf>, StartError> {
     Ok(None)
 }
 
-/// Makes the ledger's file with mode 0600 if it is missing: the engine gives its other files the same mode.
+/// Makes a database's file with mode 0600 if it is missing: the engine gives its other files the same mode.
 pub(crate) fn private(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = fs::OpenOptions::new();
@@ -112,13 +112,16 @@ pub(super) fn older(
     mark: Option<Mark>,
     end: End,
 ) -> Result<Option<Quarantine>, StartError> {
-    let Some(mark) = mark else { return Ok(None) };
+    let Some(mark) = mark.filter(|m| m.epoch >= end.epoch) else {
+        // Nothing was shown yet, or the ledger says itself that an epoch began since.
+        return Ok(None);
+    };
     let other = || Quarantine {
         memory: Memory::HighWater,
         served: mark.size,
         stored: end.size,
     };
-    if mark.size > end.size {
+    if mark.size > end.size || mark.epoch > end.epoch {
         return Ok(Some(other()));
     }
     let Some(root) = mark.root else {

@@ -8,6 +8,8 @@ pub(crate) mod learn;
 pub mod observe;
 pub mod publish;
 pub mod quarantine;
+pub mod quorum;
 pub mod snapshot;
 pub mod start;
+pub mod witness;
 pub mod writer;

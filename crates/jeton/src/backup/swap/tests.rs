@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, atomic::AtomicU64};
 
+use jeton_tlog::Hash;
+
 use super::*;
 use crate::{
     app::found,
@@ -223,12 +225,12 @@ fn older_stores_are_kept_each_under_its_own_name() {
     assert_ne!(first, second);
     for kept in [first, second] {
         let head = close(&kept).unwrap();
-        assert_eq!(head.0, world.old);
+        assert_eq!(head.size, world.old);
     }
     let oldest = dir
         .path()
         .join(format!("{STORE}.before-restore-{}", world.new));
-    assert_eq!(close(&oldest).unwrap().0, world.new);
+    assert_eq!(close(&oldest).unwrap().size, world.new);
 }
 
 #[test]
@@ -238,6 +240,7 @@ fn a_mark_of_another_history_stays_even_where_the_backup_is_longer() {
     let other = Mark {
         size: world.old - 1,
         root: Some(Hash::from_bytes([7; 32])),
+        epoch: 1,
     };
     fs::remove_file(dir.path().join(mark::NAME)).unwrap();
     fs::remove_file(dir.path().join(STORE)).unwrap();

@@ -75,7 +75,7 @@ pub(super) async fn run(args: RestoreArgs, out: Out) -> Result<(), Fault> {
         "size": rebuilt.size,
         "root": rebuilt.root.to_string(),
         "made_at": moment(rebuilt.made_ms),
-        "replaced_size": replaced.and_then(|r| r.head).map(|(size, _)| size),
+        "replaced_size": replaced.and_then(|r| r.head).map(|head| head.size),
         "replaced_file": replaced.map(|r| &r.kept),
         "served_size": mark.size,
         "served_known": mark.root.is_some(),
@@ -97,7 +97,7 @@ fn words(restored: &Restored) -> String {
     if let Some(replaced) = &restored.replaced {
         let held = replaced.head.map_or_else(
             || "which could not be read".to_owned(),
-            |(size, _)| format!("of {size} events"),
+            |head| format!("of {} events", head.size),
         );
         lines.push(format!(
             "  the store before it, {held}, is kept as {}",
@@ -108,7 +108,9 @@ fn words(restored: &Restored) -> String {
         lines.push("  the keyring came out of the backup".to_owned());
     }
     if restored.is_behind() {
-        let why = if mark.size <= rebuilt.size {
+        let why = if mark.epoch > rebuilt.epoch {
+            "an epoch was begun since".to_owned()
+        } else if mark.size <= rebuilt.size {
             format!("other events were served, up to {}", mark.size)
         } else if mark.root.is_none() {
             let size = rebuilt.size;
