@@ -5,6 +5,7 @@
 
 pub mod anchor;
 pub mod app;
+pub mod backup;
 pub mod capability;
 pub mod cli;
 pub mod config;

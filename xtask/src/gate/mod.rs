@@ -13,6 +13,7 @@ mod lab;
 mod ledger_anchor;
 mod ledger_split;
 mod powercut;
+mod restore;
 mod schemathesis;
 
 use std::process::ExitCode;
@@ -96,6 +97,15 @@ pub(crate) const GATES: &[Gate] = &[
         has_control: true,
         when: When::LongTest,
         needs: &["xfsprogs", "mounts"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "restore",
+        promise: "no restore, copy or backup brings a revoked token back, and a node that is behind says so",
+        run: restore::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
         needs_binary: false,
     },
     Gate {

@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    anchor, apis, apps, check, doctor, events, explain,
+    anchor, apis, apps, backup, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
@@ -61,6 +61,8 @@ enum Command {
     Events(events::EventsArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
+    /// Take, read, restore and rehearse encrypted backups
+    Backup(backup::BackupArgs),
     /// Anchor checkpoints outside: OpenTimestamps, a contract
     Anchor(anchor::AnchorArgs),
     /// Look for what is wrong with this machine, the data directory, the server and the credentials
@@ -80,7 +82,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Prove", &["anchor"]),
     (
         "Keep well",
-        &["keys", "profile", "fsck", "doctor", "explain"],
+        &["keys", "profile", "backup", "fsck", "doctor", "explain"],
     ),
 ];
 
@@ -169,6 +171,7 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Witness(_) => return root.none_for("witness"),
         Command::Demo(_) => return root.none_for("demo"),
         Command::Fsck(_) => return root.none_for("fsck"),
+        Command::Backup(_) => return root.none_for("backup"),
         Command::Explain(_) => return root.none_for("explain"),
         Command::Anchor(_) => return root.none_for("anchor"),
         Command::Setup(args) => return args.under(root),
@@ -213,6 +216,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
+        Command::Backup(args) => one(backup::run(args, out)),
         Command::Anchor(args) => one(anchor::run(args, out)),
         Command::Doctor(args) => one(doctor::run(args, out)),
         Command::Explain(args) => explain::run(&args, out),

@@ -5,7 +5,7 @@ pub mod disk;
 pub mod epoch;
 pub mod high_water;
 pub mod keyring;
-mod learn;
+pub(crate) mod learn;
 pub mod observe;
 pub mod publish;
 pub mod quarantine;
