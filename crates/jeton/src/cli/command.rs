@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    apis, apps, check, doctor, events, explain,
+    apis, apps, audit, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
@@ -57,6 +57,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Read the audit trail, youngest first
     Events(events::EventsArgs),
+    /// Compare ledger, tree, rows and what lies outside of them, beside a running authority too
+    Audit(audit::AuditArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
     /// Look for what is wrong with this machine, the data directory, the server and the credentials
@@ -75,7 +77,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Work", &["token", "check", "events"]),
     (
         "Keep well",
-        &["keys", "profile", "fsck", "doctor", "explain"],
+        &["keys", "profile", "audit", "fsck", "doctor", "explain"],
     ),
 ];
 
@@ -162,6 +164,7 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
     let link = match command {
         Command::Serve(_) => return root.none_for("serve"),
         Command::Demo(_) => return root.none_for("demo"),
+        Command::Audit(_) => return root.none_for("audit"),
         Command::Fsck(_) => return root.none_for("fsck"),
         Command::Explain(_) => return root.none_for("explain"),
         Command::Setup(args) => return args.under(root),
@@ -204,6 +207,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Token(args) => one(tokens::run(args, out)),
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
+        Command::Audit(args) => one(audit::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
         Command::Doctor(args) => one(doctor::run(args, out)),
         Command::Explain(args) => explain::run(&args, out),

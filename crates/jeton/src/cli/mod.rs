@@ -5,6 +5,7 @@
 
 mod apis;
 mod apps;
+mod audit;
 mod check;
 mod command;
 mod doctor;
