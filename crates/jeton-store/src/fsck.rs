@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use jeton_core::{id::TenantId, leaf::TagKey};
 use jeton_tlog::VerifierKey;
 
-pub use self::finding::{FINDINGS_MAX, Finding};
+pub use self::finding::{FINDINGS_MAX, Finding, bytes_that_differ};
 use self::{
     finding::Findings,
     opening::Opening,

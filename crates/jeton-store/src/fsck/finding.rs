@@ -124,7 +124,7 @@ impl Findings {
 
 /// The bytes in which two differ, from the first to behind the last; `None`: they are the same.
 #[must_use]
-pub(super) fn bytes_that_differ(due: &[u8], kept: &[u8]) -> Option<core::ops::Range<usize>> {
+pub fn bytes_that_differ(due: &[u8], kept: &[u8]) -> Option<core::ops::Range<usize>> {
     let (short, long) = (due.len().min(kept.len()), due.len().max(kept.len()));
     let differs = |at: &usize| due.get(*at) != kept.get(*at);
     let first = (0..short)

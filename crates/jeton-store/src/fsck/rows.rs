@@ -57,14 +57,14 @@ pub(super) fn compare(
         },
     );
     let unmet = tokens.iter().filter(|(_, known)| !known.met);
-    found.extend(unmet.map(|(id, known)| missing_token(*id, known.last)));
+    found.extend(unmet.map(|(id, known)| missing_token(*id, Some(known.last))));
     for (due, kept, event) in &kept_entities {
         let last = replay.last_about(&kept.id);
         found.extend(entity(due.as_ref(), kept, (*event, last)));
     }
-    let missing = entities.values().map(|due| {
-        Finding::new("entity", entity_name(due), MISSING).leaf(replay.last_about(&due.id))
-    });
+    let missing = entities
+        .values()
+        .map(|due| missing_entity(due, replay.last_about(&due.id)));
     found.extend(missing);
     read?;
     Ok(count)
@@ -72,7 +72,7 @@ pub(super) fn compare(
 
 fn token(known: Option<&mut Known>, kept: &TokenRow, event: u64) -> Vec<Finding> {
     let Some(known) = known else {
-        return vec![Finding::of_token(kept.id, GHOST)];
+        return vec![ghost_token(kept.id)];
     };
     known.met = true;
     token_findings(
@@ -136,15 +136,33 @@ pub fn entity_findings(
     found
 }
 
-/// A row that is missing.
+/// A token's row is missing.
 #[must_use]
-pub fn missing_token(id: TokenId, last: u64) -> Finding {
-    Finding::of_token(id, MISSING).leaf(Some(last))
+pub fn missing_token(id: TokenId, last: Option<u64>) -> Finding {
+    Finding::of_token(id, MISSING).leaf(last)
+}
+
+/// Another thing's row is missing.
+#[must_use]
+pub fn missing_entity(due: &Entity, last: Option<u64>) -> Finding {
+    Finding::new("entity", entity_name(due), MISSING).leaf(last)
+}
+
+/// A token's row of which no event speaks.
+#[must_use]
+pub fn ghost_token(id: TokenId) -> Finding {
+    Finding::of_token(id, GHOST)
+}
+
+/// Another thing's row of which no event speaks.
+#[must_use]
+pub fn ghost_entity(kept: &Entity) -> Finding {
+    Finding::new("entity", entity_name(kept), GHOST)
 }
 
 fn entity(due: Option<&Entity>, kept: &Entity, (event, last): (u64, Option<u64>)) -> Vec<Finding> {
     match due {
-        None => vec![Finding::new("entity", entity_name(kept), GHOST)],
+        None => vec![ghost_entity(kept)],
         Some(due) => entity_findings(due, kept, (last, Some(event))),
     }
 }
@@ -157,8 +175,7 @@ fn event_finding(numbers: (Option<u64>, Option<u64>)) -> Option<String> {
 }
 
 /// Kind and id of a thing, as findings name its row.
-#[must_use]
-pub fn entity_name(entity: &Entity) -> String {
+fn entity_name(entity: &Entity) -> String {
     format!("{} {}", entity.kind, TenantId::from_bytes(entity.id))
 }
 

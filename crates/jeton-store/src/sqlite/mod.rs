@@ -4,6 +4,7 @@
 //! checkpoint or a caller has seen already.
 
 mod append;
+mod project;
 mod read;
 mod schema;
 

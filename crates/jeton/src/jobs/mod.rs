@@ -1,4 +1,5 @@
 //! What a node does by itself, from time to time.
 
+pub mod audit;
 pub mod idle;
 pub mod snapshot;
