@@ -25,11 +25,11 @@ use jeton_store::{
     Continue, Reader as _,
     fsck::{self, Finding, Keys, Part, Report},
     ledger,
-    sqlite::SqliteReader,
+    sqlite::{Durability, Sqlite, SqliteReader},
 };
 use rusqlite::params;
 use sound::{Sound, checked, hex, raw};
-use world::{log_key, tag_key};
+use world::{World, log_key, tag_key};
 
 type Body = (Terms, u64, u32, Option<Time>, Option<Reason>, Option<Time>);
 
@@ -360,4 +360,37 @@ fn a_spoilt_file_is_no_panic() {
         found > 100,
         "{found} of 200 were found, {failed} could not be read"
     );
+}
+
+/// Above 65,536 leaves there are tiles of tiles: each level is compared, and each byte of it named.
+#[test]
+fn tiles_of_all_levels_are_compared() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("high.db");
+    let mut store = Sqlite::open(&path, Durability::DangerNormal).unwrap();
+    let mut world = World::new();
+    world.found();
+    while world.size() < 65_536 + 300 {
+        world.issue();
+    }
+    world.store(&mut store);
+    drop(store);
+    assert_eq!(checked(&path).findings, []);
+    let db = raw(&path);
+    for (level, n) in [(0, 256), (1, 0)] {
+        let select = "SELECT data FROM tile WHERE level = ?1 AND n = ?2";
+        let mut data: Vec<u8> = db.query_row(select, [level, n], |r| r.get(0)).unwrap();
+        data[8191] ^= 0x10;
+        let update = "UPDATE tile SET data = ?1 WHERE level = ?2 AND n = ?3";
+        assert_eq!(db.execute(update, params![data, level, n]).unwrap(), 1);
+    }
+    // A leaf that is gone, far left: the tile below knows its hash, so nothing above it is in doubt.
+    db.execute("DELETE FROM event WHERE idx = 300", []).unwrap();
+    drop(db);
+    let report = checked(&path);
+    let tiles = report.findings.iter().filter(|f| f.table == "tile");
+    let rows: Vec<_> = tiles.clone().map(|f| f.row.as_str()).collect();
+    assert_eq!(rows, ["tile/1/000", "tile/0/256"]);
+    assert!(tiles.clone().all(|f| f.what.contains("bytes 8191..8192 ")));
+    assert!(report.findings.iter().any(|f| f.leaf == Some(300)));
 }
