@@ -8,6 +8,7 @@ mod anchor_evm;
 mod anchor_ots;
 mod apis;
 mod apps;
+mod audit;
 mod backup;
 mod check;
 mod command;
