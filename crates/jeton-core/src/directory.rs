@@ -381,7 +381,9 @@ impl Directory {
             .get(&user)
             .or_else(|| self.subject_slots.get(&app));
         if let Some(subject) = subject.and_then(|s| at(&self.subjects, *s)) {
-            return Some(Entity::of(subject.id.kind(), about, tenant, &**subject));
+            // What is erased of the operator in another tenant changes no row there.
+            let own = subject.tenant == tenant;
+            return own.then(|| Entity::of(subject.id.kind(), about, tenant, &**subject));
         }
         self.tenant(TenantId::from_bytes(about))
             .map(|t| Entity::of("tenant", about, tenant, &t.without_count()))

@@ -13,6 +13,7 @@ pub mod catalogue;
 pub mod check;
 pub mod decision;
 pub mod directory;
+pub mod erase;
 pub mod event;
 pub mod founding;
 pub mod id;

@@ -1,5 +1,6 @@
 //! The use cases: each draws what a rule needs, hands the rule to the writer, and returns what became true.
 
+pub mod erase;
 pub mod found;
 pub mod issue;
 pub mod order;

@@ -6,6 +6,7 @@ pub mod caller;
 pub mod check;
 pub mod cursor;
 pub mod door;
+pub mod erase;
 pub mod error;
 pub mod events;
 pub mod extract;

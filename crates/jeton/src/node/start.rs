@@ -142,6 +142,8 @@ pub struct Node {
     pub gate: Arc<Gate>,
     /// How the state was learnt, and how long that took.
     pub started: Started,
+    /// Held by whoever erases: one at a time, so that the writer never has more than one erasure in a batch.
+    pub erasing: tokio::sync::Mutex<()>,
     readers: Mutex<Vec<Box<dyn Reader>>>,
     store: PathBuf,
     snapshots: Snapshots,
@@ -262,6 +264,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         published,
         gate,
         started,
+        erasing: tokio::sync::Mutex::default(),
         readers: Mutex::new(vec![reader]),
         store: path,
         snapshots: Snapshots {
