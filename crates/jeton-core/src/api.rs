@@ -95,7 +95,7 @@ macro_rules! own_scopes {
             $($(#[$doc])* #[doc = $description] pub const $konst: u8 = $number;)*
 
             /// The scopes that only the system tenant can use.
-            pub const SYSTEM_ONLY: &[u8] = &[TENANTS_READ, TENANTS_WRITE, KEYS_WRITE];
+            pub const SYSTEM_ONLY: &[u8] = &[TENANTS_READ, TENANTS_WRITE, KEYS_WRITE, LEDGER_READ];
         }
 
         /// The catalogue of jeton's own API.
@@ -134,6 +134,7 @@ own_scopes! {
     TENANTS_READ 15 "jeton:tenants:read" "See all tenants (system tenant only).";
     TENANTS_WRITE 16 "jeton:tenants:write" "Found, suspend and resume tenants (system tenant only).";
     KEYS_WRITE 17 "jeton:keys:write" "Rotate and retire peppers and keys (system tenant only).";
+    LEDGER_READ 18 "jeton:ledger:read" "Read the whole ledger with its openings, as a mirror does (system tenant only).";
 }
 
 /// A short name within a tenant: `[a-z][a-z0-9-]{0,47}`.

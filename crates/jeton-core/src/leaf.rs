@@ -3,7 +3,11 @@
 use hmac::{Hmac, Mac};
 use sha2::{Digest as _, Sha256};
 
-use crate::{event::Event, time::Time, token::digest::keyed};
+use crate::{
+    event::{Event, RECORD_BYTES_MAX},
+    time::Time,
+    token::digest::keyed,
+};
 
 /// The length of a leaf.
 pub const LEAF_BYTES: usize = 106;
@@ -126,6 +130,68 @@ fn part<const N: usize>(leaf: &[u8], from: usize) -> Option<&[u8; N]> {
     leaf.get(from..)?.first_chunk()
 }
 
+/// How many bytes of a leaf stand before its commitment.
+pub const LEAF_HEAD_BYTES: usize = LEAF_BYTES - 32;
+
+/// What explains a leaf to whoever is entitled to know: the leaf's own head, the salt, and the record.
+///
+/// As bytes, with which a receipt carries it: version 1, 74 bytes of head, 32 of salt, and the record to the end.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Opening {
+    /// The leaf before its commitment: version, kind, time and tags.
+    pub head: [u8; LEAF_HEAD_BYTES],
+    /// What blinds the commitment.
+    pub salt: [u8; 32],
+    /// The canonical record.
+    pub record: Vec<u8>,
+}
+
+impl Opening {
+    /// The opening of a leaf.
+    #[must_use]
+    pub fn of(leaf: &[u8], salt: [u8; 32], record: Vec<u8>) -> Option<Self> {
+        let (head, _) = leaf.split_first_chunk()?;
+        Some(Self {
+            head: *head,
+            salt,
+            record,
+        })
+    }
+
+    /// The leaf that it explains: what a receipt proves to be in the log.
+    #[must_use]
+    pub fn leaf(&self) -> [u8; LEAF_BYTES] {
+        let mut out = [0; LEAF_BYTES];
+        let commit = commit(&self.salt, &self.record);
+        let parts = self.head.iter().chain(&commit);
+        for (to, from) in out.iter_mut().zip(parts) {
+            *to = *from;
+        }
+        out
+    }
+
+    /// The bytes that a receipt carries.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let parts = [&[LEAF_VERSION][..], &self.head, &self.salt, &self.record];
+        parts.concat()
+    }
+
+    /// Reads the bytes that a receipt carries: the record is not read here, and nothing is believed.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        let (version, rest) = bytes.split_first()?;
+        let (head, rest) = rest.split_first_chunk()?;
+        let (salt, record) = rest.split_first_chunk()?;
+        let legal = *version == LEAF_VERSION && record.len() <= RECORD_BYTES_MAX;
+        legal.then(|| Self {
+            head: *head,
+            salt: *salt,
+            record: record.to_vec(),
+        })
+    }
+}
+
 /// What a leaf is made of.
 pub struct LeafParts<'a> {
     /// Under which kind it stands.
@@ -161,5 +227,47 @@ impl LeafParts<'_> {
             *to = from;
         }
         out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opening_gives_the_leaf_that_it_was_made_of() {
+        let (salt, record) = ([7; 32], b"record".to_vec());
+        let key = TagKey::new(&[1; 32]);
+        let leaf = LeafParts {
+            kind: LeafKind::Private,
+            at: Time::from_seconds(5),
+            key: &key,
+            tenant_sequence: 3,
+            about: [9; 16],
+            about_sequence: 0,
+            commit: commit(&salt, &record),
+        }
+        .bytes();
+        assert_eq!(tenant_tag(&leaf), Some(&key.tenant_tag(3)));
+        let opening = Opening::of(&leaf, salt, record).unwrap();
+        assert_eq!(opening.leaf(), leaf);
+        let bytes = opening.to_bytes();
+        assert_eq!(Opening::parse(&bytes), Some(opening.clone()));
+        // Any other byte is another leaf, or none.
+        for at in 0..bytes.len() {
+            let mut other = bytes.clone();
+            other[at] ^= 1;
+            assert!(
+                Opening::parse(&other).is_none_or(|o| o.leaf() != leaf),
+                "byte {at}"
+            );
+        }
+        for short in [0, 1, 74, 106] {
+            assert_eq!(Opening::parse(&bytes[..short]), None);
+        }
+        assert!(
+            Opening::parse(&bytes[..107]).is_some(),
+            "an empty record has the right shape"
+        );
     }
 }

@@ -7,6 +7,8 @@ pub mod fsck;
 pub mod ledger;
 pub mod row;
 pub mod sqlite;
+pub mod tree;
+pub mod witness;
 
 use jeton_core::{
     id::{TenantId, TokenId},
@@ -14,7 +16,10 @@ use jeton_core::{
 };
 use jeton_tlog::Tile;
 
-use crate::{ledger::Entry, row::Row};
+use crate::{
+    ledger::{Aside, Entry},
+    row::Row,
+};
 
 /// So many of the newest checkpoints are all kept: those of the last hour, if one is signed each second.
 pub const CHECKPOINTS_NEWEST: u32 = 3600;
@@ -177,6 +182,8 @@ pub trait Reader: Send {
         index: u64,
         limit: u32,
     ) -> Result<Vec<Trail>, StoreError>;
+    /// The erasable words beside one event, with the salt of their hash.
+    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError>;
     /// The erasable words beside one event.
     fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// The erasable words beside a tenant's first event: its founding.

@@ -192,15 +192,6 @@ impl Checkpoint {
         Ok(note.map_err(CheckpointError::Note)?.to_string())
     }
 
-    /// Signs the checkpoint and gives the signature line alone: of a second key, while one takes over from the other.
-    ///
-    /// # Errors
-    /// As [`Checkpoint::sign`].
-    pub fn signature(&self, key: &SigningKey) -> Result<String, CheckpointError> {
-        self.check_name(key.name())?;
-        key.sign(&self.to_string()).map_err(CheckpointError::Note)
-    }
-
     /// The identity of the log.
     #[must_use]
     pub fn origin(&self) -> &str {

@@ -3,6 +3,7 @@
 //! Read `ARCHITECTURE.md` at the root of the repository first.
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 pub mod app;
 pub mod capability;
 pub mod cli;
@@ -14,3 +15,4 @@ pub mod net;
 pub mod node;
 pub mod refusal_pages;
 pub mod serve;
+pub mod witness;

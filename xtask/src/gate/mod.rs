@@ -10,6 +10,7 @@ mod authz_matrix;
 mod canary;
 mod diskfull;
 mod lab;
+mod ledger_anchor;
 mod powercut;
 mod schemathesis;
 
@@ -112,6 +113,15 @@ pub(crate) const GATES: &[Gate] = &[
         has_control: true,
         when: When::LongTest,
         needs: &["schemathesis"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-anchor",
+        promise: "an anchored checkpoint is proved with other people's tools, and a rolled-back log cannot be anchored",
+        run: ledger_anchor::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &["node", "devchain", "opentimestamps"],
         needs_binary: false,
     },
 ];

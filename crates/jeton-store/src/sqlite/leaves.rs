@@ -1,9 +1,10 @@
 //! The log's side of reading: leaves without their openings, and the few events that erase.
 
-use rusqlite::{Connection, params};
+use jeton_core::id::TenantId;
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{disk, erased, inconsistent, loaded, stored};
-use crate::{StoreError, Stored};
+use crate::{StoreError, Stored, ledger::Aside};
 
 const DOING: &str = "reading the log";
 
@@ -46,4 +47,26 @@ pub(super) fn erasures(db: &Connection) -> Result<Vec<Stored>, StoreError> {
         });
     }
     Ok(out)
+}
+
+/// The words beside an event, with the salt of their hash; `None`: there never were any, or they were erased.
+pub(super) fn aside(
+    db: &Connection,
+    tenant: TenantId,
+    index: u64,
+) -> Result<Option<Aside>, StoreError> {
+    let sql = "SELECT salt, words FROM trail WHERE tenant = ?1 AND idx = ?2 AND words IS NOT NULL";
+    let mut statement = db.prepare_cached(sql).map_err(disk(DOING))?;
+    let found = statement
+        .query_row(params![tenant.bytes(), stored(index)], |row| {
+            Ok((row.get::<_, Option<Vec<u8>>>(0)?, row.get(1)?))
+        })
+        .optional()
+        .map_err(disk(DOING))?;
+    let Some((salt, words)) = found else {
+        return Ok(None);
+    };
+    let salt = salt.and_then(|s| s.try_into().ok());
+    let salt = salt.ok_or_else(|| inconsistent("trail", "salt", index))?;
+    Ok(Some(Aside { salt, words }))
 }

@@ -125,7 +125,7 @@ impl SqliteReader {
 }
 
 /// Says what the engine's error means: full is a state, all else is a reason to stop.
-fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+pub(crate) fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(ErrorCode::NotADatabase) => StoreError::Unusable("it is no database".into()),

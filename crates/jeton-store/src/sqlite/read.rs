@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 use super::{SqliteReader, disk, erased, inconsistent, leaves, loaded, stored};
 use crate::{
     Continue, Head, LastUse, Reader, StoreError, Stored, Trail, TrailRow,
+    ledger::Aside,
     row::{Row, TokenRow},
 };
 
@@ -139,6 +140,10 @@ impl Reader for SqliteReader {
              ORDER BY t.idx DESC",
             &[tenant.bytes(), &stored(index), &limit],
         )
+    }
+
+    fn aside(&mut self, tenant: TenantId, index: u64) -> Result<Option<Aside>, StoreError> {
+        leaves::aside(&self.db, tenant, index)
     }
 
     fn words(&mut self, tenant: TenantId, index: u64) -> Result<Option<Vec<u8>>, StoreError> {

@@ -152,6 +152,12 @@ registry! {
     /// The name of the ledger in its checkpoints: unique in the world, as a host name with path. Never changes.
     origin: String = "jeton.local/ledger", "printable characters without space and plus",
         |t| (!t.is_empty() && t.bytes().all(|b| b.is_ascii_graphic() && b != b'+')).then(|| t.to_owned());
+    /// Who may read the ledger's tiles: anybody, or holders of jeton:events:read. Checkpoints, key and policy are always public.
+    tiles: String = "token", "token or public", |t| matches!(t, "token" | "public").then(|| t.to_owned());
+    /// The file of the witness policy (c2sp.org/tlog-policy): a checkpoint is published once its quorum has cosigned it.
+    witness_policy: Option<PathBuf> = "", "a path", path;
+    /// A CA file in PEM for witnesses whose certificates no public authority has signed.
+    witness_ca: Option<PathBuf> = "", "a path", path;
     /// How log lines look.
     log_format: String = "text", "text or json", |t| matches!(t, "text" | "json").then(|| t.to_owned());
     /// What is logged: a filter as of tracing, for example jeton=debug.

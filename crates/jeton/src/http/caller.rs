@@ -72,6 +72,10 @@ needs! {
     TenantsRead = &[own::TENANTS_READ];
     /// To found and suspend tenants.
     TenantsWrite = &[own::TENANTS_WRITE];
+    /// To read the log's tiles.
+    TilesRead = &[own::EVENTS_READ, own::LEDGER_READ];
+    /// To read the whole ledger, of all tenants, with its openings.
+    LedgerRead = &[own::LEDGER_READ];
     /// To rotate peppers and the ledger's keys.
     KeysWrite = &[own::KEYS_WRITE];
 }

@@ -53,6 +53,10 @@ pub struct Doors {
     pub stopping: std::sync::atomic::AtomicBool,
     /// Connection counters.
     pub conns: Arc<crate::net::ConnStats>,
+    /// Whether anybody may read the log's tiles.
+    pub tiles_public: bool,
+    /// The witnesses, where a policy wants some.
+    pub quorum: Option<Arc<crate::node::quorum::Quorum>>,
 }
 
 impl Doors {

@@ -120,14 +120,6 @@ pub async fn token_format(State(doors): State<Arc<Doors>>) -> Json<FormatView> {
     })
 }
 
-/// The public key of the ledger and its youngest checkpoint.
-pub async fn checkpoint(State(doors): State<Arc<Doors>>) -> Result<Response, Problem> {
-    let shown = doors.node.published.borrow().clone();
-    let shown = shown.ok_or_else(|| Problem::of(jeton_core::refusal::Refusal::NotFound))?;
-    let kind = HeaderValue::from_static("text/plain; charset=utf-8");
-    Ok(([(header::CONTENT_TYPE, kind)], shown.note.to_string()).into_response())
-}
-
 /// A refusal's page.
 pub async fn refusal_page(
     axum::extract::Path(code): axum::extract::Path<String>,

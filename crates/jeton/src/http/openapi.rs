@@ -135,6 +135,7 @@ fn id_pattern(path: &str) -> String {
         Some("roles") => of(RoleKind::PREFIX),
         Some("apis") => of(ApiKind::PREFIX),
         Some("tenants") => of(TenantKind::PREFIX),
+        Some("proof") => "^(tok_[0-9a-hjkmnp-tv-z]{26}|[0-9]{1,20})$".to_owned(),
         Some("policies") => "^(key|pat|svc|pub)$".to_owned(),
         _ => "^[a-z_]{1,64}$".to_owned(),
     }
@@ -171,7 +172,7 @@ pub fn statuses(operation: &Operation) -> Vec<u16> {
         out.push(401);
     }
     if operation.id == "checkpoint" {
-        out.push(404);
+        out.extend([304, 404]);
     }
     if operation.conflicts {
         out.push(409);

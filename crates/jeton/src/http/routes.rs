@@ -1,6 +1,7 @@
 //! Every operation of the management API in one table: the router and the OpenAPI description are both made of it.
 
 mod catalogue;
+mod log;
 mod operator;
 mod public;
 mod subjects;
@@ -185,6 +186,7 @@ pub fn table() -> Vec<Row> {
     rows.extend(subjects::rows());
     rows.extend(catalogue::rows());
     rows.extend(operator::rows());
+    rows.extend(log::rows());
     rows.extend(public::rows());
     rows
 }
@@ -203,6 +205,7 @@ pub fn router(doors: &Arc<Doors>) -> Router {
         router = router.route(operation.path, handler);
     }
     router
+        .merge(log::paths())
         .fallback(extract::nothing_here)
         .method_not_allowed_fallback(extract::other_method)
         .with_state(Arc::clone(doors))

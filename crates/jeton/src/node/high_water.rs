@@ -12,8 +12,8 @@ use std::{
 
 use jeton_tlog::Hash;
 
-/// `size root`, each as wide as it can get, so that a new mark lies exactly over the old one.
-const MARK_BYTES: usize = 20 + 1 + 44 + 1;
+/// `size root epoch`, each as wide as it can get, so that a new mark lies exactly over the old one.
+const MARK_BYTES: usize = 20 + 1 + 44 + 1 + 10 + 1;
 
 /// The end of a ledger, as it was once shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -22,6 +22,8 @@ pub struct Mark {
     pub size: u64,
     /// The root above them; a mark of an older jeton has none.
     pub root: Option<Hash>,
+    /// In which epoch of the ledger, from 1.
+    pub epoch: u32,
 }
 
 impl Mark {
@@ -32,12 +34,16 @@ impl Mark {
             None => None,
             Some(root) => Some(Hash::from_base64(root)?),
         };
-        words.next().is_none().then_some(Self { size, root })
+        let epoch = match words.next() {
+            None => 1,
+            Some(epoch) => epoch.parse().ok()?,
+        };
+        words.next().is_none().then_some(Self { size, root, epoch })
     }
 
     fn text(&self) -> String {
         let root = self.root.map(|r| r.to_string()).unwrap_or_default();
-        format!("{:020} {root:<44}\n", self.size)
+        format!("{:020} {root:<44} {:010}\n", self.size, self.epoch)
     }
 }
 
@@ -79,12 +85,8 @@ impl HighWater {
     ///
     /// # Errors
     /// The system's error.
-    pub fn raise(&self, size: u64, root: Hash) -> io::Result<()> {
-        let text = Mark {
-            size,
-            root: Some(root),
-        }
-        .text();
+    pub fn raise(&self, mark: &Mark) -> io::Result<()> {
+        let text = mark.text();
         debug_assert_eq!(text.len(), MARK_BYTES, "a mark lies over the one before it");
         self.file.write_all_at(text.as_bytes(), 0)
     }
@@ -102,8 +104,12 @@ impl HighWater {
 mod tests {
     use super::*;
 
-    fn root(byte: u8) -> Hash {
-        Hash::from_bytes([byte; 32])
+    fn mark_of(size: u64) -> Mark {
+        Mark {
+            size,
+            root: Some(Hash::from_bytes([9; 32])),
+            epoch: 2,
+        }
     }
 
     #[test]
@@ -118,12 +124,8 @@ mod tests {
             "an empty file marks nothing"
         );
         for size in [0, 7, 1 << 40, u64::MAX] {
-            mark.raise(size, root(9)).unwrap();
-            let due = Mark {
-                size,
-                root: Some(root(9)),
-            };
-            assert_eq!(HighWater::read(&path).unwrap(), Some(due));
+            mark.raise(&mark_of(size)).unwrap();
+            assert_eq!(HighWater::read(&path).unwrap(), Some(mark_of(size)));
         }
         assert_eq!(fs::read(&path).unwrap().len(), MARK_BYTES);
     }
@@ -133,31 +135,31 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("high-water");
         fs::write(&path, "1234\n").unwrap();
-        assert_eq!(
-            HighWater::read(&path).unwrap(),
-            Some(Mark {
-                size: 1234,
-                root: None
-            })
-        );
+        let due = Mark {
+            size: 1234,
+            root: None,
+            epoch: 1,
+        };
+        assert_eq!(HighWater::read(&path).unwrap(), Some(due));
         HighWater::open(&path)
             .unwrap()
-            .raise(1235, root(1))
+            .raise(&mark_of(1235))
             .unwrap();
-        assert_eq!(
-            HighWater::read(&path).unwrap(),
-            Some(Mark {
-                size: 1235,
-                root: Some(root(1))
-            })
-        );
+        assert_eq!(HighWater::read(&path).unwrap(), Some(mark_of(1235)));
     }
 
     #[test]
     fn what_is_no_mark_is_not_taken_for_none() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("high-water");
-        for text in ["x\n", "12 34\n", "-1\n", "5 AAAA extra\n", " \n"] {
+        for text in [
+            "x\n",
+            "12 34\n",
+            "-1\n",
+            "5 AAAA extra\n",
+            "5 6 7 8\n",
+            " \n",
+        ] {
             fs::write(&path, text).unwrap();
             let error = HighWater::read(&path).unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{text:?}");

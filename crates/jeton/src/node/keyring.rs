@@ -213,6 +213,15 @@ impl Keyring {
         self.prepared.load().get(&tenant).map(|p| p.tag_key.clone())
     }
 
+    /// A tenant's tag key in the clear, for the tenant itself.
+    #[must_use]
+    pub fn danger_tag_key_bytes(&self, tenant: TenantId) -> Option<Zeroizing<[u8; 32]>> {
+        let content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = content.tenants.iter();
+        let mut own = keys.filter(|t| t.tenant == *tenant.bytes());
+        own.next().map(|t| Zeroizing::new(t.tag_key))
+    }
+
     /// A tenant's pepper in force, with its number.
     ///
     /// # Errors
@@ -391,7 +400,7 @@ fn read_kek(kek: &Kek, make: bool) -> Result<Zeroizing<[u8; 32]>, KeyringError> 
 }
 
 /// Refuses a file that group or others can read.
-fn private(path: &Path) -> Result<(), KeyringError> {
+pub(crate) fn private(path: &Path) -> Result<(), KeyringError> {
     let mode = fs::metadata(path)
         .map_err(file("look at", path))?
         .permissions()

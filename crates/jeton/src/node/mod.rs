@@ -1,6 +1,6 @@
 //! The node: its keys, its one writer, its start and its sweeps.
 
-mod dir;
+pub(crate) mod dir;
 pub mod disk;
 pub mod high_water;
 pub mod keyring;
@@ -8,6 +8,8 @@ mod learn;
 pub mod observe;
 pub mod publish;
 pub mod quarantine;
+pub mod quorum;
 pub mod snapshot;
 pub mod start;
+pub mod witness;
 pub mod writer;

@@ -14,12 +14,18 @@ use std::{
     time::Duration,
 };
 
+use jeton_core::directory::Directory;
 use jeton_store::{Reader, StoreError, ledger, ledger::Sealer};
 use jeton_tlog::{Checkpoint, Hash, KeyError};
 use jeton_verify::check::Verifier;
 use tokio::sync::watch;
 
-use crate::node::{high_water::HighWater, keyring::Keyring, quarantine::Gate, writer::Writer};
+use crate::node::{
+    high_water::{HighWater, Mark},
+    keyring::Keyring,
+    quarantine::Gate,
+    writer::Writer,
+};
 
 /// Checkpoints are signed at most this often.
 const EVERY: Duration = Duration::from_secs(1);
@@ -33,6 +39,30 @@ pub struct End {
     pub size: u64,
     /// The root above them.
     pub root: Hash,
+    /// In which epoch of the ledger, from 1.
+    pub epoch: u32,
+}
+
+impl End {
+    /// The end of a ledger that a tree and a directory agree on.
+    #[must_use]
+    pub fn of(tree: &Sealer, directory: &Directory) -> Self {
+        Self {
+            size: directory.size(),
+            root: tree.root(),
+            epoch: directory.log().epoch(),
+        }
+    }
+
+    /// The mark of whoever has shown it.
+    #[must_use]
+    pub fn mark(&self) -> Mark {
+        Mark {
+            size: self.size,
+            root: Some(self.root),
+            epoch: self.epoch,
+        }
+    }
 }
 
 /// A checkpoint, as it is told to others.
@@ -225,11 +255,9 @@ impl Desk {
         let log = Arc::clone(self.verifier.directory().log());
         let keys = self.keyring.log_keys(&log, end.size)?;
         let checkpoint = Checkpoint::new(log.origin_at(end.size), end.size, end.root)?;
-        let (first, others) = keys.split_first().ok_or(Unsigned::NoKey)?;
-        let mut note = checkpoint.sign(first)?;
-        for key in others {
-            note.push_str(&checkpoint.signature(key)?);
+        if keys.is_empty() {
+            return Err(Unsigned::NoKey);
         }
-        Ok(note)
+        Ok(checkpoint.sign_all(&keys.iter().collect::<Vec<_>>())?)
     }
 }

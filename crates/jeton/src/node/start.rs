@@ -205,10 +205,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         replayed: learnt.directory.size() - learnt.from_snapshot,
         took_ms: u64::try_from(since().as_millis()).unwrap_or(0),
     };
-    let end = End {
-        size: learnt.directory.size(),
-        root: learnt.sealer.root(),
-    };
+    let end = End::of(&learnt.sealer, &learnt.directory);
     let verifier = Arc::new(Verifier::new(learnt.directory, learnt.index));
     verifier.with_index_mut(|index| reader.last_uses(&mut |u| index.recall_use(u.token, u.at)))?;
     verifier.set_peppers(keyring.peppers(&verifier.directory()));
@@ -221,9 +218,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     match older(&mut *reader, mark, end)? {
         Some(why) => gate.close(why),
         // What a power cut took from the mark, or an older jeton did not write.
-        None => high_water()?
-            .raise(end.size, end.root)
-            .map_err(unmarkable)?,
+        None => high_water()?.raise(&end.mark()).map_err(unmarkable)?,
     }
     let ballast = Ballast::at(place.dir.join("ballast"), place.ballast_bytes);
     ballast.take();

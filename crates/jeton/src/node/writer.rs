@@ -234,10 +234,7 @@ impl State {
         self.shared.events.fetch_add(count, Relaxed);
         self.directory = draft.directory;
         self.bench.sealer = draft.sealer;
-        let end = End {
-            size: self.directory.size(),
-            root: self.bench.sealer.root(),
-        };
+        let end = End::of(&self.bench.sealer, &self.directory);
         // Before anybody can see or hear of it: a backup that is put back over the database is below this mark.
         self.mark(end);
         self.bench.end.send_replace(end);
@@ -254,7 +251,7 @@ impl State {
 
     /// Raises the high-water mark.
     fn mark(&self, end: End) {
-        match self.bench.high_water.raise(end.size, end.root) {
+        match self.bench.high_water.raise(&end.mark()) {
             Ok(()) => {}
             // Some file systems want room to write over what is there. Revocations go on, and the mark is raised with the next.
             Err(error) if error.kind() == std::io::ErrorKind::StorageFull => {

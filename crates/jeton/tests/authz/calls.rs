@@ -56,7 +56,7 @@ pub(crate) fn harmless(operation: &Operation, never: &Ids) -> (String, Option<Va
 /// The path, its id that of a thing of its kind.
 pub(crate) fn path(operation: &Operation, ids: &Ids) -> String {
     let id = match operation.path.split('/').nth(2) {
-        Some("tokens") => &ids.token,
+        Some("tokens" | "proof") => &ids.token,
         Some("users") => &ids.user,
         Some("apps") => &ids.app,
         Some("roles") => &ids.role,

@@ -33,17 +33,6 @@ pub(super) fn rows() -> Vec<Row> {
             get(health::token_format),
         ),
         row(
-            O::new(
-                "get",
-                "/log/checkpoint",
-                "checkpoint",
-                "The youngest signed checkpoint of the ledger.",
-            )
-            .gives::<String>(200)
-            .media("text/plain"),
-            get(health::checkpoint),
-        ),
-        row(
             O::new("get", "/refusals/{id}", "refusal", "The page of a refusal.")
                 .gives::<String>(200)
                 .media("text/markdown"),
