@@ -18,6 +18,7 @@ pub mod event;
 pub mod founding;
 pub mod id;
 pub mod leaf;
+pub mod ledger_key;
 pub mod limit;
 pub mod permit;
 pub mod policy;

@@ -3,6 +3,7 @@
 pub mod erase;
 pub mod found;
 pub mod issue;
+pub mod ledger_key;
 pub mod order;
 pub mod revoke;
 pub mod rotate;

@@ -13,6 +13,7 @@ pub mod extract;
 pub mod forward;
 pub mod health;
 pub mod holder;
+pub mod ledger_keys;
 pub mod log;
 pub mod metrics;
 pub mod openapi;

@@ -218,7 +218,11 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     match older(&mut *reader, mark, end)? {
         Some(why) => gate.close(why),
         // What a power cut took from the mark, or an older jeton did not write.
-        None => high_water()?.raise(&end.mark()).map_err(unmarkable)?,
+        None => {
+            high_water()?.raise(&end.mark()).map_err(unmarkable)?;
+            // A crash may have come between a retirement and this.
+            keyring.forget_retired_log_keys(verifier.directory().log())?;
+        }
     }
     let ballast = Ballast::at(place.dir.join("ballast"), place.ballast_bytes);
     ballast.take();
