@@ -368,7 +368,9 @@ impl Directory {
     /// The thing that an event has just changed, if it is not a token.
     #[must_use]
     pub fn entity(&self, tenant: TenantId, event: &Event) -> Option<Entity> {
+        // What is erased of the operator in another tenant changes no row there.
         self.thing(&event.about(tenant))
+            .filter(|thing| thing.tenant == tenant)
     }
 
     /// The thing with a raw id, if it is not a token.

@@ -149,6 +149,8 @@ pub trait Store: Send {
     fn keep_checkpoint(&mut self, size: u64, note: &str) -> Result<(), StoreError>;
     /// Keeps observations.
     fn observe(&mut self, uses: &[LastUse]) -> Result<(), StoreError>;
+    /// Forgets what was observed of tokens.
+    fn forget_uses(&mut self, tokens: &[TokenId]) -> Result<(), StoreError>;
     /// Another connection, for reading beside the writer.
     fn reader(&self) -> Result<Box<dyn Reader>, StoreError>;
 }

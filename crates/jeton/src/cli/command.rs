@@ -41,7 +41,7 @@ enum Command {
     Profile(profiles::ProfileArgs),
     /// Found, list, suspend and resume tenants (operator)
     Tenant(tenants::TenantArgs),
-    /// List, rotate and retire the peppers of a tenant (operator)
+    /// List, rotate and retire the peppers of a tenant and the keys of the ledger (operator)
     Keys(tenants::KeysArgs),
     /// Define APIs, their scopes and routes
     Api(apis::ApiArgs),

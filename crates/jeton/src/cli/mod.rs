@@ -20,6 +20,7 @@ mod fault;
 mod fsck;
 mod grants;
 mod inspect;
+mod ledger_keys;
 mod link;
 mod names;
 mod out;

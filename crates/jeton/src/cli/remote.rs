@@ -127,6 +127,12 @@ impl Remote {
         sent.map_err(Failure::fault)
     }
 
+    /// Sends an order that says all by its path, and may be sent twice without harm.
+    pub(super) async fn post(&self, path: &str) -> Result<Value, Fault> {
+        let sent = self.send(Method::POST, path, None, None).await;
+        sent.map_err(Failure::fault)
+    }
+
     /// Deletes.
     pub(super) async fn delete(&self, path: &str) -> Result<(), Fault> {
         let sent = self.send(Method::DELETE, path, None, None).await;
