@@ -3,6 +3,10 @@
 use std::sync::OnceLock;
 
 use jeton::{
+    anchor::{
+        bitcoin::Header,
+        ots::{Attestation, MESSAGE_BYTES_MAX, Proof, STEPS_MAX, Stamp, commitment},
+    },
     http::{
         apis::{ApiOrder, ImportOrder, RoutesOrder},
         apps::AppOrder,
@@ -23,6 +27,13 @@ use jeton_core::{
 };
 use serde_json::{Map, Value};
 
+#[path = "backup.rs"]
+pub mod backup;
+
+// By its path, because the tests of `jeton` include this file by its own.
+#[path = "tlog.rs"]
+pub mod tlog;
+
 /// A target: its name, which is the name of its seeds' directory, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
@@ -34,6 +45,15 @@ pub const TARGETS: &[Target] = &[
     ("check_json", check_json),
     ("resource_pattern", resource_pattern),
     ("openapi_import", openapi_import),
+    ("ots", ots),
+    ("backup", backup::backup),
+    ("note", tlog::note),
+    ("checkpoint", tlog::checkpoint),
+    ("tile_path", tlog::tile_path),
+    ("bundle", tlog::bundle),
+    ("receipt", tlog::receipt),
+    ("policy", tlog::policy),
+    ("add_checkpoint", tlog::add_checkpoint),
 ];
 
 /// Takes from the front of the bytes; nothing left is zeros.
@@ -399,4 +419,48 @@ pub fn openapi_import(bytes: &[u8]) {
         .map(|r| r.path.matches('*').count())
         .collect();
     assert!(stars.is_sorted());
+}
+
+/// Proofs of OpenTimestamps: parse(print) is the same, all is within its bounds, and no header proves what it does not hold.
+///
+/// The bytes are a file, and they are what a calendar answers: so a fuzzer need not find the magic first.
+pub fn ots(bytes: &[u8]) {
+    let (digest, nonce) = ([7; 32], [9; 16]);
+    let answered = Stamp::parse(bytes, &commitment(&digest, &nonce)).ok();
+    let begun = answered.map(|stamp| Proof::begun(digest, &nonce, stamp));
+    // Two edges more than was read may be two too many.
+    let begun = begun.filter(|proof| proof.to_bytes().is_ok());
+    for proof in [Proof::parse(bytes).ok(), begun].into_iter().flatten() {
+        let written = proof.to_bytes().expect("what was read can be written");
+        let again = Proof::parse(&written).expect("what was written can be read");
+        assert_eq!(again, proof);
+        assert_eq!(again.to_bytes().expect("twice"), written);
+        let claims = proof.claims();
+        assert!(!claims.is_empty() && claims.len() <= STEPS_MAX);
+        let mut grown = proof.clone();
+        for claim in claims.into_iter().take(64) {
+            let Some(message) = claim.message else {
+                continue;
+            };
+            assert!((1..=MESSAGE_BYTES_MAX).contains(&message.len()));
+            if let Attestation::Bitcoin { height } = claim.attestation {
+                let mut header = [0; 80];
+                let root = header[36..68].iter_mut().zip(&message);
+                root.for_each(|(to, from)| *to = *from);
+                let header = Header::from_bytes(&header);
+                // Its target is zero: nobody has worked for it.
+                assert!(header.check(&message, height, 0).is_err());
+            }
+            if let Ok(more) = Stamp::parse(bytes, &message) {
+                assert!(grown.merge_at(&message, &more));
+            }
+        }
+    }
+    if let Ok(header) = <&[u8; 80]>::try_from(bytes) {
+        let header = Header::from_bytes(header);
+        let root = &bytes[36..68];
+        let believed = header.check(root, 0, 1_000_000).is_ok();
+        assert!(!believed || header.difficulty() >= 1_000_000);
+        assert!(header.check(&bytes[35..67], 0, 0).is_err() || bytes[35..67] == *root);
+    }
 }

@@ -5,6 +5,8 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
+
 use crate::run;
 
 /// A program that tests need.
@@ -44,10 +46,29 @@ const TOOLS: &[Tool] = &[
         packages: &["curl"],
         without: "the tests that follow the guide's commands to the letter",
     },
+    Tool {
+        name: "node",
+        program: "node",
+        packages: &["nodejs"],
+        without: "the gate of anchors",
+    },
+    Tool {
+        name: "npm",
+        program: "npm",
+        packages: &["npm"],
+        without: "the gate of anchors, unless its packages are there already",
+    },
 ];
 
 /// Not a Debian package: it lives in a virtual environment of our own.
 const SCHEMATHESIS: &str = "schemathesis";
+
+/// The reference implementation of its format; it lives there, too.
+pub(crate) const OPENTIMESTAMPS: &str = "opentimestamps";
+
+/// A development chain, a compiler of contracts and a client: from npm, in a directory of our own.
+pub(crate) const DEVCHAIN: &str = "devchain";
+const DEVCHAIN_PACKAGES: &[&str] = &["@foundry-rs/anvil@1.7.1", "solc@0.8.30", "ethers@6"];
 
 /// Not a program at all: the right to mount file systems that lie in files.
 pub(crate) const MOUNTS: &str = "mounts";
@@ -79,7 +100,8 @@ impl Installed {
 /// Whether a name is that of a tool.
 #[cfg(test)]
 pub(crate) fn is_known(name: &str) -> bool {
-    [SCHEMATHESIS, MOUNTS].contains(&name) || TOOLS.iter().any(|tool| tool.name == name)
+    [SCHEMATHESIS, OPENTIMESTAMPS, DEVCHAIN, MOUNTS].contains(&name)
+        || TOOLS.iter().any(|tool| tool.name == name)
 }
 
 /// Installs what is missing and can be had; tells the rest.
@@ -98,6 +120,12 @@ pub(crate) fn install() -> Installed {
             "missing: {SCHEMATHESIS}: {why} (the fuzzing of the API from its own description will be skipped)"
         );
         missing.push(SCHEMATHESIS);
+    }
+    for (name, found) in [(OPENTIMESTAMPS, opentimestamps()), (DEVCHAIN, devchain())] {
+        if let Err(why) = found {
+            println!("missing: {name}: {why} (the gate of anchors will be skipped)");
+            missing.push(name);
+        }
     }
     if let Some(why) = no_mounts() {
         println!(
@@ -189,18 +217,29 @@ pub(crate) fn venv_bin() -> anyhow::Result<PathBuf> {
 }
 
 fn schemathesis() -> anyhow::Result<()> {
-    let bin = venv_bin()?;
-    if bin.join(SCHEMATHESIS).is_file() {
+    if venv_bin()?.join(SCHEMATHESIS).is_file() {
         return Ok(());
     }
+    pip("schemathesis>=4,<5")
+}
+
+fn opentimestamps() -> anyhow::Result<()> {
+    let python = venv_bin()?.join("python3").to_string_lossy().into_owned();
+    if run::works(&mut run::command(&python, &["-c", "import opentimestamps"])) {
+        return Ok(());
+    }
+    pip("opentimestamps==0.4.5")
+}
+
+/// Installs a package into the virtual environment, which is made if it is not there.
+fn pip(requirement: &str) -> anyhow::Result<()> {
     anyhow::ensure!(present("python3"), "there is no python3");
-    let venv = bin
-        .parent()
-        .unwrap_or(Path::new("venv"))
-        .to_string_lossy()
-        .into_owned();
-    run::succeed(&mut run::command("python3", &["-m", "venv", &venv]))?;
-    let pip = bin.join("python3").to_string_lossy().into_owned();
+    let bin = venv_bin()?;
+    let python = bin.join("python3");
+    if !python.is_file() {
+        let venv = bin.parent().unwrap_or(Path::new("venv")).to_string_lossy();
+        run::succeed(&mut run::command("python3", &["-m", "venv", &venv]))?;
+    }
     let args = [
         "-m",
         "pip",
@@ -210,5 +249,53 @@ fn schemathesis() -> anyhow::Result<()> {
         "--retries",
         "1",
     ];
-    run::succeed(run::command(&pip, &args).args(["--timeout", "20", "schemathesis>=4,<5"]))
+    let pip = python.to_string_lossy();
+    run::succeed(run::command(&pip, &args).args(["--timeout", "20", requirement]))
+}
+
+/// Where npm's packages are.
+pub(crate) fn node_modules() -> anyhow::Result<PathBuf> {
+    Ok(run::target_dir()?.join("npm").join("node_modules"))
+}
+
+/// The development chain's program, as it lies in the package of this machine's kind.
+pub(crate) fn anvil() -> anyhow::Result<PathBuf> {
+    let dir = node_modules()?.join("@foundry-rs");
+    let entries = dir.read_dir().context("npm has installed no anvil")?;
+    let mut programs = entries
+        .flatten()
+        .map(|entry| entry.path().join("bin/anvil"));
+    // Beside it lies a script that looks for it.
+    let found = programs.find(|program| {
+        program.is_file()
+            && run::works(&mut run::command(
+                &program.to_string_lossy(),
+                &["--version"],
+            ))
+    });
+    found.context("npm has installed no anvil for this machine")
+}
+
+fn devchain() -> anyhow::Result<()> {
+    anyhow::ensure!(present("node"), "there is no node");
+    let modules = node_modules()?;
+    let there = |package: &str| modules.join(package).join("package.json").is_file();
+    if there("solc") && there("ethers") && anvil().is_ok() {
+        return Ok(());
+    }
+    anyhow::ensure!(present("npm"), "there is no npm");
+    let dir = modules.parent().unwrap_or(Path::new("npm"));
+    std::fs::create_dir_all(dir)?;
+    let args = [
+        "install",
+        "--no-audit",
+        "--no-fund",
+        // The programs lie in the packages: no script is needed, and none is run.
+        "--ignore-scripts",
+        "--no-save",
+        "--fetch-retries=1",
+        "--prefix",
+    ];
+    run::succeed(run::command("npm", &args).arg(dir).args(DEVCHAIN_PACKAGES))?;
+    anvil().map(drop)
 }

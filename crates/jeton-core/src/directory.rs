@@ -53,6 +53,9 @@ pub struct Tenant {
     /// The ledger index of the last event that carried its name.
     #[n(6)]
     pub named_at: Option<u64>,
+    /// The epoch after the first in which it got an admin.
+    #[n(7)]
+    pub admitted_in: Option<u32>,
 }
 
 impl Tenant {

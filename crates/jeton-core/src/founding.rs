@@ -66,6 +66,32 @@ pub fn may_found(operator: &Authority, prefix: Prefix, directory: &Directory) ->
     Ok(())
 }
 
+/// Whether the operator may give a tenant a new admin: once in an epoch that ended everything it had, and else never.
+///
+/// # Errors
+/// [`Refusal::ScopeMissing`] unless the caller is the operator; [`Refusal::NotFound`]; [`Refusal::StateConflict`] where the tenant
+/// has credentials of its own.
+pub fn may_readmit(
+    operator: &Authority,
+    tenant: TenantId,
+    directory: &Directory,
+) -> Result<(), Blame> {
+    operate(operator, directory)?;
+    let found = directory.tenant(tenant).ok_or(Refusal::NotFound)?;
+    let log = directory.log();
+    let ended = log.epoch() > 1 && found.cut_off >= log.epoch_from() && log.epoch_from() > 0;
+    if ended && found.admitted_in != Some(log.epoch()) {
+        return Ok(());
+    }
+    let rule =
+        "only a tenant whose credentials a new epoch has ended gets a new admin, and only once";
+    Err(Blame {
+        refusal: Refusal::StateConflict,
+        field: None,
+        rule: Some(rule.to_owned()),
+    })
+}
+
 fn operate(operator: &Authority, directory: &Directory) -> Result<(), Blame> {
     let system = directory.system() == Some(operator.tenant());
     if system && operator.holds(own::TENANTS_WRITE) {

@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod row;
 pub mod sqlite;
 pub mod tree;
+pub mod witness;
 
 use jeton_core::{
     id::{TenantId, TokenId},

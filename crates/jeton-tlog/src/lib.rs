@@ -28,6 +28,7 @@
 //! | `policy` | [`Policy`]: which logs are believed and how many witnesses are asked for |
 //! | `receipt` | [`Receipt`]: an entry's path and a witnessed head in one text |
 //! | `add_checkpoint` | [`AddCheckpoint`]: what a log sends to a witness |
+//! | `witness` | [`WitnessRefusal`]: the witness's rule, which is its memory's keeper |
 //!
 //! # What is believed
 //!
@@ -38,6 +39,7 @@
 #![forbid(unsafe_code)]
 
 mod add_checkpoint;
+mod base64;
 mod bundle;
 mod checkpoint;
 mod cosignature;
@@ -50,6 +52,7 @@ mod policy;
 mod prove;
 mod receipt;
 mod tile;
+mod witness;
 
 pub use add_checkpoint::{
     ADD_CHECKPOINT_BYTES_MAX, ADD_CHECKPOINT_HASHES_MAX, AddCheckpoint, AddCheckpointError,
@@ -80,3 +83,4 @@ pub use tile::{
     BundleId, TILE_BYTES, TILE_LEVEL_MAX, TILE_PATH_BYTES_MAX, TILE_WIDTH, TileError, TileId,
     TilePath, TileSpan,
 };
+pub use witness::WitnessRefusal;

@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
-
+use crate::base64;
 use crate::key::{KeyError, KeyId, Named, NamedKey, SigningKey, VerifierKey, check_name};
 
 /// The longest note this crate reads or writes: 16 KiB, signatures included.
@@ -103,7 +102,7 @@ impl Signature {
     fn parse(line: &str) -> Option<Self> {
         let (name, encoded) = line.strip_prefix(DASH)?.split_once(' ')?;
         check_name(name).ok()?;
-        let decoded = BASE64.decode(encoded.as_bytes()).ok()?;
+        let decoded = base64::decode(encoded)?;
         let (id, bytes) = decoded.split_first_chunk::<KEY_ID_BYTES>()?;
         let (name, id) = (name.to_owned(), KeyId::from_bytes(*id));
         (!bytes.is_empty()).then(|| Self {
@@ -155,7 +154,7 @@ impl Signature {
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let bytes = [self.id.as_bytes().as_slice(), &self.bytes].concat();
-        let encoded = BASE64.encode(&bytes);
+        let encoded = base64::encode(&bytes);
         writeln!(f, "{DASH}{} {encoded}", self.name)
     }
 }

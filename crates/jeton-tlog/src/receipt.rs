@@ -6,8 +6,7 @@
 
 use std::fmt;
 
-use data_encoding::BASE64;
-
+use crate::base64;
 use crate::hash::Hash;
 use crate::note::NOTE_BYTES_MAX;
 use crate::policy::{Policy, PolicyError, WitnessedCheckpoint};
@@ -183,7 +182,7 @@ impl fmt::Display for Receipt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{FIRST_LINE}")?;
         if !self.extra.is_empty() {
-            writeln!(f, "extra {}", BASE64.encode(&self.extra))?;
+            writeln!(f, "extra {}", base64::encode(&self.extra))?;
         }
         writeln!(f, "index {}", self.index)?;
         for hash in &self.path {
@@ -197,11 +196,10 @@ fn decode_extra(encoded: &str) -> Result<Vec<u8>, ReceiptError> {
     if encoded.is_empty() {
         return Err(ReceiptError::Extra);
     }
-    if encoded.len() > BASE64.encode_len(RECEIPT_EXTRA_BYTES_MAX) {
+    if encoded.len() > base64::encoded_len(RECEIPT_EXTRA_BYTES_MAX) {
         return Err(ReceiptError::TooLong);
     }
-    let decoded = BASE64.decode(encoded.as_bytes());
-    decoded.map_err(|_| ReceiptError::Extra)
+    base64::decode(encoded).ok_or(ReceiptError::Extra)
 }
 
 /// That a leaf is in a log whose head satisfies a policy, made only by [`Receipt::verify`].

@@ -3,7 +3,9 @@
 //! Read `ARCHITECTURE.md` at the root of the repository first.
 #![forbid(unsafe_code)]
 
+pub mod anchor;
 pub mod app;
+pub mod backup;
 pub mod capability;
 pub mod cli;
 pub mod config;
@@ -17,3 +19,4 @@ pub mod node;
 pub mod receipt;
 pub mod refusal_pages;
 pub mod serve;
+pub mod witness;

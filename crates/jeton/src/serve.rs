@@ -26,6 +26,7 @@ use crate::{
     node::{
         disk::{self, FREE_PERCENT_MIN},
         observe,
+        quorum::Quorum,
         start::{self, Node, Place},
     },
 };
@@ -62,6 +63,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
     let opening = Arc::clone(&clock);
     let node = tokio::task::spawn_blocking(move || start::start(&place, opening)).await??;
     let node = Arc::new(node);
+    let quorum = witnesses(config, &node).await?;
     tracing::info!(
         events = node.verifier.size(),
         from_snapshot = node.started.from_snapshot,
@@ -82,6 +84,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         stopping: false.into(),
         conns: Arc::clone(&conns),
         tiles_public: config.tiles == "public",
+        quorum: quorum.clone(),
     });
     let setup = offer_setup(&doors, config)?;
     let (listeners, ca_pem, reload) = listeners(config, &clock, &stopped).await?;
@@ -116,7 +119,11 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         stop.subscribe(),
     ));
     let sweeping = tokio::spawn(jobs::idle::run(Arc::clone(&node), stop.subscribe()));
-    let publishing = tokio::spawn(jobs::publish::run(Arc::clone(&node), stop.subscribe()));
+    let publishing = tokio::spawn(jobs::publish::run(
+        Arc::clone(&node),
+        quorum.clone(),
+        stop.subscribe(),
+    ));
     let snapshots = tokio::spawn(jobs::snapshot::run(Arc::clone(&node), stop.subscribe()));
     let mut tasks = vec![
         accepting, keeping, observing, publishing, sweeping, snapshots,
@@ -133,11 +140,35 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
     })
 }
 
+/// The witnesses of the configuration. They are asked what they remember before anything is allowed, and what they are is
+/// written into the ledger.
+async fn witnesses(config: &Config, node: &Arc<Node>) -> anyhow::Result<Option<Arc<Quorum>>> {
+    let ca = config.witness_ca.as_deref();
+    let read = config.witness_policy.as_deref();
+    let quorum = read.map(|path| Quorum::read(path, ca)).transpose()?;
+    let quorum = quorum.map(Arc::new);
+    if let Some(quorum) = &quorum {
+        quorum.is_of(node)?;
+        if let Some(why) = quorum.remember(node).await {
+            node.gate.close(why);
+        }
+    }
+    let shown = jobs::publish::newest(node, quorum.as_ref()).await;
+    if let (Some(shown), Some(_)) = (&shown, &quorum) {
+        node.verifier.with_index(|index| index.witness(shown.size));
+    }
+    node.published.send_replace(shown);
+    if !node.gate.is_closed() {
+        let followed = jobs::publish::follow(node, quorum.as_deref()).await;
+        followed
+            .map_err(|blame| anyhow::anyhow!("the witness policy is not written: {blame:?}"))?;
+    }
+    Ok(quorum)
+}
+
 /// Whether somebody has redeemed a setup secret.
 fn operated(node: &Node) -> bool {
-    let directory = node.verifier.directory();
-    let system = directory.system();
-    system.is_none_or(|s| directory.subjects_after(s, None).next().is_some())
+    node.verifier.directory().log().is_operated()
 }
 
 /// Offers a setup secret while the deployment has no operator.
@@ -151,13 +182,15 @@ fn offer_setup(doors: &Doors, config: &Config) -> anyhow::Result<Option<(Secret,
     Ok(Some((secret, file)))
 }
 
-type Opened = (
+/// Bound doors, the local CA if there is one, and the task that watches the certificate.
+pub(crate) type Opened = (
     Vec<Listener>,
     Option<PathBuf>,
     Option<tokio::task::JoinHandle<()>>,
 );
 
-async fn listeners(
+/// Binds the doors that the configuration names; the first is the one with TLS.
+pub(crate) async fn listeners(
     config: &Config,
     clock: &Clock,
     stopped: &watch::Receiver<bool>,

@@ -10,7 +10,10 @@ mod authz_matrix;
 mod canary;
 mod diskfull;
 mod lab;
+mod ledger_anchor;
+mod ledger_split;
 mod powercut;
+mod restore;
 mod schemathesis;
 
 use std::process::ExitCode;
@@ -97,6 +100,15 @@ pub(crate) const GATES: &[Gate] = &[
         needs_binary: false,
     },
     Gate {
+        name: "restore",
+        promise: "no restore, copy or backup brings a revoked token back, and a node that is behind says so",
+        run: restore::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
         name: "diskfull",
         promise: "on a full disk revocation and checks go on, nothing is half done, and issuing resumes by itself",
         run: diskfull::run,
@@ -106,12 +118,30 @@ pub(crate) const GATES: &[Gate] = &[
         needs_binary: false,
     },
     Gate {
+        name: "ledger-split",
+        promise: "a log with two histories and one lying witness of four gets a quorum for one of them at most",
+        run: ledger_split::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
         name: "schemathesis",
         promise: "the API does what its description says: no 5xx, no undocumented status, nothing illegal accepted",
         run: schemathesis::run,
         has_control: true,
         when: When::LongTest,
         needs: &["schemathesis"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-anchor",
+        promise: "an anchored checkpoint is proved with other people's tools, and a rolled-back log cannot be anchored",
+        run: ledger_anchor::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &["node", "devchain", "opentimestamps"],
         needs_binary: false,
     },
 ];

@@ -7,8 +7,8 @@ use imbl::Vector;
 use super::{Directory, Inapplicable, REQUEST_MEMORY, Remembered, Role, Tenant, at, slot};
 use crate::{
     api::Api,
-    event::{Event, LogEvent, Record},
-    id::{ApiId, RoleId, TenantId},
+    event::{Actor, Event, LogEvent, Record},
+    id::{ApiId, RoleId, TenantId, UserId},
     permit::Permit,
     scope::Catalogue,
     subject::{Standing, Subject, SubjectId},
@@ -93,10 +93,13 @@ impl Directory {
                 app,
                 sponsor,
                 permit,
-            } => self.add_subject(tenant, SubjectId::App(*app), |s| {
-                s.permit = Some(permit.clone());
-                s.sponsor = *sponsor;
-            }),
+            } => {
+                self.add_subject(tenant, SubjectId::App(*app), |s| {
+                    s.permit = Some(permit.clone());
+                    s.sponsor = *sponsor;
+                })?;
+                self.note_admin(tenant, record.actor, *sponsor)
+            }
             Event::AppChanged { app, after, .. } => self.with_subject(SubjectId::App(*app), |s| {
                 s.permit = Some(after.0.clone());
                 s.sponsor = after.1;
@@ -133,6 +136,23 @@ impl Directory {
             | Event::PepperRetired { .. }
             | Event::Renamed { .. } => Ok(()),
         }
+    }
+
+    /// An application without sponsor is a tenant's first, or the first of an epoch.
+    fn note_admin(
+        &mut self,
+        tenant: TenantId,
+        actor: Actor,
+        sponsor: Option<UserId>,
+    ) -> Result<(), Inapplicable> {
+        let epoch = self.log.epoch();
+        if actor == Actor::Setup && self.system == Some(tenant) {
+            Arc::make_mut(&mut self.log).operated_in = epoch;
+        }
+        if sponsor.is_none() && epoch > 1 {
+            return self.with_tenant(tenant, |t| t.admitted_in = Some(epoch));
+        }
+        Ok(())
     }
 
     fn change_log(
@@ -183,6 +203,7 @@ impl Directory {
             // The genesis stands before the tenant that it founds.
             events: u64::from(self.system == Some(id)),
             named_at: None,
+            admitted_in: None,
         }));
         Ok(())
     }

@@ -58,6 +58,9 @@ pub struct Log {
     /// Who must cosign a checkpoint before it is published (c2sp.org/tlog-policy).
     #[n(2)]
     pub policy: Option<String>,
+    /// The epoch in which somebody redeemed a setup secret last; 0: nobody did.
+    #[n(3)]
+    pub operated_in: u32,
 }
 
 impl Log {
@@ -79,6 +82,18 @@ impl Log {
     #[must_use]
     pub fn epoch(&self) -> u32 {
         u32::try_from(self.epochs.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Whether it has an operator: an epoch ends the credentials of the one before.
+    #[must_use]
+    pub fn is_operated(&self) -> bool {
+        self.operated_in == self.epoch()
+    }
+
+    /// The index of the first event of the epoch.
+    #[must_use]
+    pub fn epoch_from(&self) -> u64 {
+        self.epochs.last().map_or(0, |e| e.from)
     }
 
     /// The keys that sign now: two while one takes over from the other.

@@ -98,6 +98,30 @@ impl Sqlite {
     }
 }
 
+impl Sqlite {
+    /// Closes the store and leaves it as one file that is on the disk, with nothing beside it that a file put in its place
+    /// could be mixed with. The next [`Sqlite::open`] brings the write-ahead log back.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`], also while another connection is open: the store is whole and as it was then.
+    pub fn settle(self) -> Result<(), StoreError> {
+        let doing = "leaving the store as one file";
+        let mode: String = self
+            .db
+            .pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))
+            .map_err(disk(doing))?;
+        let failed = |source: std::io::Error| StoreError::Disk {
+            doing,
+            source: Box::new(source),
+        };
+        if mode != "delete" {
+            return Err(failed(std::io::Error::other("it is being read")));
+        }
+        let file = std::fs::File::open(&self.path).map_err(failed)?;
+        file.sync_all().map_err(failed)
+    }
+}
+
 impl Drop for Sqlite {
     /// Leaves the whole ledger in the one file, though readers may still be open: whoever copies the file of a stopped
     /// authority has all of it. If that fails the log keeps what it holds, and the next start reads it.
@@ -125,7 +149,7 @@ impl SqliteReader {
 }
 
 /// Says what the engine's error means: full is a state, all else is a reason to stop.
-fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
+pub(crate) fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => StoreError::Full,
         Some(ErrorCode::NotADatabase) => StoreError::Unusable("it is no database".into()),

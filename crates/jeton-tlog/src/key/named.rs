@@ -7,8 +7,9 @@
 use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, ParsedPublicKey};
-use data_encoding::BASE64;
 use sha2::{Digest, Sha256};
+
+use crate::base64;
 
 use super::{KEY_NAME_BYTES_MAX, KeyError, KeyId, SEED_BYTES};
 
@@ -72,9 +73,7 @@ impl NamedKey {
         // The base64 may have a plus of its own, the name may not.
         let (name, rest) = text.split_once('+').ok_or(KeyError::Format)?;
         let (id, key) = rest.split_once('+').ok_or(KeyError::Format)?;
-        let key = BASE64
-            .decode(key.as_bytes())
-            .map_err(|_| KeyError::Format)?;
+        let key = base64::decode(key).ok_or(KeyError::Format)?;
         let (byte, public) = key.split_first().ok_or(KeyError::Format)?;
         if *byte != kind.byte() {
             return Err(KeyError::UnknownType);
@@ -119,7 +118,7 @@ impl fmt::Display for NamedKey {
         let mut key = [self.kind.byte(); 1 + PUBLIC_KEY_BYTES];
         let [_, public @ ..] = &mut key;
         public.copy_from_slice(&self.public);
-        let key = BASE64.encode(&key);
+        let key = base64::encode(&key);
         write!(f, "{}+{}+{key}", self.name, self.id)
     }
 }

@@ -96,6 +96,16 @@ fn every_spoiled_text_is_refused() {
 }
 
 #[test]
+fn padding_within_is_no_second_spelling() {
+    let peter = VerifierKey::parse(PETER).unwrap();
+    let split = ["AQ==", &BASE64.encode(peter.public_key())].concat();
+    let bytes = BASE64.decode(split.as_bytes()).unwrap();
+    assert_eq!(bytes[1..], *peter.public_key());
+    let text = format!("PeterNeumann+c74f20a3+{split}");
+    assert_eq!(VerifierKey::parse(&text), Err(KeyError::Format));
+}
+
+#[test]
 fn names_are_held_to_the_format() {
     let longest = "n".repeat(KEY_NAME_BYTES_MAX);
     for name in ["a", "example.com/log", "é", "—", longest.as_str()] {

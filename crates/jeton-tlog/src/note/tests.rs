@@ -1,5 +1,6 @@
 //! Notes: the published ones byte for byte, the rules of belief, and every byte flipped.
 
+use data_encoding::BASE64;
 use proptest::prelude::*;
 use signed_note::VerifierList;
 
@@ -202,6 +203,11 @@ fn what_is_not_a_note_is_refused() {
         ),
         (
             format!("{TEXT}\n{}", PETERS_LINE.replace("AM=", "AN=")),
+            line(1),
+        ),
+        // Padding within: another text that the library alone would read.
+        (
+            format!("{TEXT}\n{}", PETERS_LINE.replace("o/ZJ", "o/Y=")),
             line(1),
         ),
         (format!("{TEXT}\n— PeterNeumann {id_only}\n"), line(1)),

@@ -60,12 +60,7 @@ pub async fn operator(node: &Node, words: Option<Vec<u8>>) -> Result<Admin, Blam
     let minted = mint_for(node, tenant, prefix, Class::Svc)?;
     let (drawn, app) = (minted.drawn, capability::draw_id(node.clock.time()));
     let done = node.writer.submit(Purpose::Grow, move |facts| {
-        if facts
-            .directory
-            .subjects_after(tenant, None)
-            .next()
-            .is_some()
-        {
+        if facts.directory.log().is_operated() {
             return Ruling::no(tenant, Refusal::SetupSpent);
         }
         let decision = admin(
@@ -148,6 +143,48 @@ pub async fn tenant(ctx: &Ctx, prefix: Prefix, words: Words) -> Result<Admin, Bl
         size,
     } = done.await?;
     node.refresh_peppers();
+    Ok(Admin {
+        tenant,
+        app,
+        issued,
+        secret: minted.secret,
+        size,
+    })
+}
+
+/// Gives a tenant whose credentials an epoch has ended a new application that administers it, and a token of that.
+///
+/// # Errors
+/// The rule's [`Blame`].
+pub async fn readmit(ctx: &Ctx, tenant: TenantId, words: Words) -> Result<Admin, Blame> {
+    let node = &ctx.node;
+    let found = node.verifier.directory().tenant(tenant).cloned();
+    let prefix = found.ok_or(Refusal::NotFound)?.prefix;
+    let operator = ctx.token;
+    let minted = mint_for(node, tenant, prefix, Class::Svc)?;
+    let (drawn, app) = (minted.drawn, capability::draw_id(node.clock.time()));
+    let words = words.to_json();
+    let done = node.writer.submit(Purpose::Grow, move |facts| {
+        let may = authority(facts, operator)
+            .and_then(|a| founding::may_readmit(&a, tenant, facts.directory).map(|()| a.actor()));
+        let actor = match may {
+            Ok(actor) => actor,
+            Err(blame) => return Ruling::no(tenant, blame),
+        };
+        let drawn = (drawn, facts.now);
+        let decision = admin(facts.directory, (tenant, None), app, drawn, actor);
+        Ruling {
+            tenant,
+            actor,
+            request: None,
+            words,
+            decision,
+        }
+    });
+    let Done {
+        outcome: issued,
+        size,
+    } = done.await?;
     Ok(Admin {
         tenant,
         app,

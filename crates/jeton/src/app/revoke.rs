@@ -83,8 +83,11 @@ pub async fn cut_off(
 /// # Errors
 /// The writer's [`Blame`]; an unknown text is no error.
 pub async fn by_possession(node: &Node, text: &str, words: Option<Vec<u8>>) -> Result<(), Blame> {
-    let Ok(found) = node.verifier.find(text) else {
-        return Ok(());
+    let found = match node.verifier.find(text) {
+        Ok(found) => found,
+        // Whoever thinks that it is ended would look no further.
+        Err(Refusal::Quarantined) => return Err(Refusal::Quarantined.into()),
+        Err(_) => return Ok(()),
     };
     let (token, tenant) = (found.id, found.tenant);
     let submitted = node.writer.submit(Purpose::Reduce, move |facts| {

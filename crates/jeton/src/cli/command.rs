@@ -7,12 +7,12 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    apis, apps, check, doctor, events, explain,
+    anchor, apis, apps, backup, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
     out::Out,
-    policies, profiles, roles, serve, setup, tenants, token_args, tokens, users,
+    policies, profiles, roles, serve, setup, tenants, token_args, tokens, users, witness,
 };
 use crate::demo;
 
@@ -31,6 +31,8 @@ pub struct Cli {
 enum Command {
     /// Run the authority
     Serve(serve::ServeArgs),
+    /// Cosign the heads of somebody else's log
+    Witness(witness::WitnessArgs),
     /// Show the main job from first token to revocation, on a throw-away authority
     Demo(demo::DemoArgs),
     /// Redeem the setup secret of a fresh authority for the operator's credential
@@ -59,6 +61,10 @@ enum Command {
     Events(events::EventsArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
+    /// Take, read, restore and rehearse encrypted backups
+    Backup(backup::BackupArgs),
+    /// Anchor checkpoints outside: OpenTimestamps, a contract
+    Anchor(anchor::AnchorArgs),
     /// Look for what is wrong with this machine, the data directory, the server and the credentials
     Doctor(doctor::DoctorArgs),
     /// Explain a refusal by its code
@@ -66,16 +72,17 @@ enum Command {
 }
 
 /// The commands as `jeton --help` groups them.
-const GROUPS: [(&str, &[&str]); 4] = [
-    ("Run", &["serve", "setup", "demo"]),
+const GROUPS: [(&str, &[&str]); 5] = [
+    ("Run", &["serve", "setup", "demo", "witness"]),
     (
         "Define",
         &["tenant", "api", "role", "user", "app", "policy"],
     ),
     ("Work", &["token", "check", "events"]),
+    ("Prove", &["anchor"]),
     (
         "Keep well",
-        &["keys", "profile", "fsck", "doctor", "explain"],
+        &["keys", "profile", "backup", "fsck", "doctor", "explain"],
     ),
 ];
 
@@ -161,9 +168,12 @@ fn no_token_among(args: &[std::ffi::OsString]) -> Result<(), Fault> {
 fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
     let link = match command {
         Command::Serve(_) => return root.none_for("serve"),
+        Command::Witness(_) => return root.none_for("witness"),
         Command::Demo(_) => return root.none_for("demo"),
         Command::Fsck(_) => return root.none_for("fsck"),
+        Command::Backup(_) => return root.none_for("backup"),
         Command::Explain(_) => return root.none_for("explain"),
+        Command::Anchor(_) => return root.none_for("anchor"),
         Command::Setup(args) => return args.under(root),
         Command::Profile(args) => {
             args.credentials = args.credentials.take().or(root.credentials);
@@ -188,6 +198,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
     under(&mut command, root)?;
     match command {
         Command::Serve(args) => many(serve::run(args, out)),
+        Command::Witness(args) => many(witness::run(args, out)),
         Command::Demo(args) => many(async {
             let told = demo::run(args).await;
             told.map_err(|error| Fault::failed(chain(error.as_ref())))
@@ -205,6 +216,8 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
+        Command::Backup(args) => one(backup::run(args, out)),
+        Command::Anchor(args) => one(anchor::run(args, out)),
         Command::Doctor(args) => one(doctor::run(args, out)),
         Command::Explain(args) => explain::run(&args, out),
     }

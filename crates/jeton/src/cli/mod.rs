@@ -3,8 +3,12 @@
 //! A token never comes by argument or environment: standard input, a file, or the 0600 credential store. Exit statuses: 0 it
 //! was done, 1 it was refused or failed, 2 the command was not understood, 3 findings.
 
+mod anchor;
+mod anchor_evm;
+mod anchor_ots;
 mod apis;
 mod apps;
+mod backup;
 mod check;
 mod command;
 mod doctor;
@@ -32,5 +36,6 @@ mod token_args;
 mod tokens;
 mod units;
 mod users;
+mod witness;
 
 pub use command::{Cli, main};

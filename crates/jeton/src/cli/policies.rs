@@ -1,4 +1,6 @@
-//! `jeton policy`: what each class of tokens may be.
+//! `jeton policy`: what each class of tokens may be; and whether a file of witnesses is worth its quorum.
+
+mod lint;
 
 use clap::{Args, Subcommand, ValueEnum};
 use http::Method;
@@ -19,7 +21,8 @@ Examples:
   jeton policy list
   jeton policy set key --lifetime-default 90d --lifetime-max 1y
   jeton policy set svc --permanent yes --overlap-max 7d
-  jeton policy set pat --idle 30d --limit 100/60s";
+  jeton policy set pat --idle 30d --limit 100/60s
+  jeton policy lint witnesses.policy";
 
 const COLUMNS: [Column; 7] = [
     at("class", "/class"),
@@ -52,6 +55,8 @@ enum PolicyCommand {
     List,
     /// Change the policy of a class; what is not named stays
     Set(Set),
+    /// Look at a file of logs and witnesses: is its quorum worth anything?
+    Lint(lint::LintArgs),
 }
 
 /// A class of tokens that has a policy.
@@ -118,11 +123,15 @@ struct Set {
 
 /// Runs the command.
 pub(super) async fn run(args: PolicyArgs, out: Out) -> Result<(), Fault> {
+    let set = match args.command {
+        PolicyCommand::Lint(file) => return lint::run(&file, out),
+        PolicyCommand::List => None,
+        PolicyCommand::Set(set) => Some(set),
+    };
     let remote = Remote::open(&args.link)?;
     let listed = remote.whole("/v1/policies").await?;
-    let set = match args.command {
-        PolicyCommand::List => return out.list(&COLUMNS, &listed),
-        PolicyCommand::Set(set) => set,
+    let Some(set) = set else {
+        return out.list(&COLUMNS, &listed);
     };
     let class = set.class.as_str();
     let is = |item: &&Value| item.get("class").and_then(Value::as_str) == Some(class);

@@ -134,7 +134,8 @@ impl Remote {
         path: &str,
         body: &Value,
     ) -> Result<Value, Fault> {
-        let sent = self.send(method, path, Some(body), None).await;
+        let body = Some(body).filter(|body| !body.is_null());
+        let sent = self.send(method, path, body, None).await;
         sent.map_err(Failure::fault)
     }
 

@@ -145,13 +145,15 @@ pub(super) async fn run(args: ServeArgs, out: Out) -> Result<(), Fault> {
     }
 }
 
-struct Signals {
+/// The signals that stop a server.
+pub(super) struct Signals {
     term: Signal,
     int: Signal,
 }
 
 impl Signals {
-    fn new() -> Result<Self, Fault> {
+    /// From now on they end nothing by themselves.
+    pub(super) fn new() -> Result<Self, Fault> {
         let on = |kind| signal(kind).map_err(|e| Fault::caused("cannot listen for signals", &e));
         Ok(Self {
             term: on(SignalKind::terminate())?,
@@ -159,7 +161,8 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) {
+    /// Waits for one.
+    pub(super) async fn next(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
@@ -168,7 +171,7 @@ impl Signals {
 }
 
 /// Log lines go to standard error.
-fn log(config: &Config) -> Result<(), Fault> {
+pub(super) fn log(config: &Config) -> Result<(), Fault> {
     let filter = EnvFilter::builder().parse(&config.log_filter);
     let filter = filter.map_err(|e| {
         Fault::usage(format!(

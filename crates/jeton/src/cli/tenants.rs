@@ -75,6 +75,13 @@ enum TenantCommand {
         /// Its prefix or id
         tenant: String,
     },
+    /// Give a tenant whose credentials a new epoch of the ledger has ended a new first credential
+    Readmit {
+        /// Its prefix or id
+        tenant: String,
+        #[command(flatten)]
+        keep: KeepArgs,
+    },
 }
 
 #[derive(Args, Debug)]
@@ -85,6 +92,13 @@ struct Create {
     /// What it is called
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
+    #[command(flatten)]
+    keep: KeepArgs,
+}
+
+/// Where an administrator's credential is kept.
+#[derive(Args, Debug)]
+struct KeepArgs {
     /// The profile to keep its administrator's credential in; its prefix unless told
     #[arg(long, value_name = "NAME", value_parser = store::profile_name)]
     store_as: Option<String>,
@@ -99,7 +113,32 @@ struct Create {
 /// Runs the command.
 pub(super) async fn run(args: TenantArgs, out: Out) -> Result<(), Fault> {
     match args.command {
-        TenantCommand::Create(create) => found(&args.link, create, out).await,
+        TenantCommand::Create(create) => {
+            let mut order = json!({"prefix": create.prefix});
+            if let (Some(map), Some(name)) = (order.as_object_mut(), create.name) {
+                map.insert("name".to_owned(), name.into());
+            }
+            let founding = Founding {
+                prefix: create.prefix,
+                path: "/v1/tenants".to_owned(),
+                order,
+                done: "is founded",
+            };
+            found(&args.link, create.keep, founding, out).await
+        }
+        TenantCommand::Readmit { tenant, keep } => {
+            let remote = Remote::open(&args.link)?;
+            let id = remote.tenant(&tenant).await?;
+            let shown = remote.get(&format!("/v1/tenants/{id}")).await?;
+            let prefix = shown.get("prefix").and_then(Value::as_str);
+            let founding = Founding {
+                prefix: prefix.unwrap_or(&tenant).to_owned(),
+                path: format!("/v1/tenants/{id}/admin"),
+                order: Value::Null,
+                done: "has a new administrator",
+            };
+            found(&args.link, keep, founding, out).await
+        }
         TenantCommand::List => {
             let listed = Remote::open(&args.link)?.whole("/v1/tenants").await?;
             out.list(&LIST, &listed)
@@ -129,23 +168,28 @@ enum Keep {
     File(SecretFile),
 }
 
-async fn found(link: &Link, create: Create, out: Out) -> Result<(), Fault> {
+/// An order whose answer holds a tenant's first credential.
+struct Founding {
+    prefix: String,
+    path: String,
+    order: Value,
+    done: &'static str,
+}
+
+async fn found(link: &Link, args: KeepArgs, founding: Founding, out: Out) -> Result<(), Fault> {
     let store = link.store_path()?;
-    let keep = if let Some(path) = &create.secret_file {
+    let keep = if let Some(path) = &args.secret_file {
         Keep::File(SecretFile::fresh(path)?)
     } else {
-        let name = create.store_as.unwrap_or_else(|| create.prefix.clone());
+        let name = args.store_as.unwrap_or_else(|| founding.prefix.clone());
         let name = store::profile_name(&name).map_err(Fault::usage)?;
         Keep::Profile(Keeper::ready(&store, &name)?, name)
     };
     let resolved = link.resolve()?;
     let place = resolved.place.clone();
     let remote = Remote::of(resolved)?;
-    let mut order = json!({"prefix": create.prefix});
-    if let (Some(map), Some(name)) = (order.as_object_mut(), create.name) {
-        map.insert("name".to_owned(), name.into());
-    }
-    let mut answer = remote.order(Method::POST, "/v1/tenants", &order).await?;
+    let asked = remote.order(Method::POST, &founding.path, &founding.order);
+    let mut answer = asked.await?;
     let secret = take_secret(&mut answer)?;
     let words = match keep {
         Keep::File(file) => {
@@ -156,14 +200,14 @@ async fn found(link: &Link, create: Create, out: Out) -> Result<(), Fault> {
             format!("Its administrator's token is in {}.", path.display())
         }
         Keep::Profile(keeper, name) => {
-            let current = if create.use_it {
+            let current = if args.use_it {
                 Current::Always
             } else {
                 Current::IfNone
             };
             keeper.keep(place, secret, current)?;
             told(&mut answer, &name, &store);
-            if create.use_it {
+            if args.use_it {
                 format!("Its administrator is profile {name}, which counts from now on.")
             } else {
                 format!(
@@ -172,7 +216,7 @@ async fn found(link: &Link, create: Create, out: Out) -> Result<(), Fault> {
             }
         }
     };
-    let words = format!("Tenant {} is founded. {words}", create.prefix);
+    let words = format!("Tenant {} {}. {words}", founding.prefix, founding.done);
     out.done(&answer, &words)
 }
 

@@ -55,6 +55,8 @@ pub struct Doors {
     pub conns: Arc<crate::net::ConnStats>,
     /// Whether anybody may read the log's tiles.
     pub tiles_public: bool,
+    /// The witnesses, where a policy wants some.
+    pub quorum: Option<Arc<crate::node::quorum::Quorum>>,
 }
 
 impl Doors {

@@ -184,6 +184,29 @@ pub fn text(doors: &Doors) -> String {
         "Different terms.",
         &one(u64::try_from(terms).unwrap_or(0)),
     );
+    let shown = doors.node.published.borrow().as_ref().map_or(0, |s| s.size);
+    family(
+        "jeton_ledger_published_size",
+        "gauge",
+        "Events that the published checkpoint covers.",
+        &one(shown),
+    );
+    let witnesses = doors.quorum.iter().flat_map(|q| q.sizes());
+    let witnesses: Vec<_> = witnesses
+        .map(|(name, size)| (format!("{{witness=\"{name}\"}}"), size))
+        .collect();
+    family(
+        "jeton_witness_cosigned_size",
+        "gauge",
+        "Events that the last checkpoint which a witness cosigned covers.",
+        &witnesses,
+    );
+    family(
+        "jeton_quarantined",
+        "gauge",
+        "1 while nothing is allowed, changed or signed.",
+        &one(u64::from(doors.node.gate.is_closed())),
+    );
     let shared = doors.node.writer.shared();
     family(
         "jeton_commits_total",

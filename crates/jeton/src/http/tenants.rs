@@ -127,6 +127,16 @@ pub async fn create(
     Ok(Reply::new(StatusCode::CREATED, AdminView::of(&admin)).at(admin.size))
 }
 
+/// Gives a tenant whose credentials an epoch has ended a new first credential: once, and never while it has others.
+pub async fn readmit(
+    caller: Caller<TenantsWrite>,
+    PathId(id): PathId<TenantId>,
+) -> Result<Reply<AdminView>, Problem> {
+    let ctx = caller.ctx();
+    let admin = found::readmit(&ctx, id, Words::of(&ctx)).await?;
+    Ok(Reply::new(StatusCode::CREATED, AdminView::of(&admin)).at(admin.size))
+}
+
 /// Lists all tenants.
 pub async fn list(caller: Caller<TenantsRead>) -> Result<Reply<Page<TenantView>>, Problem> {
     let node = &caller.doors().node;

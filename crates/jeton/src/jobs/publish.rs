@@ -1,22 +1,117 @@
 //! Publication: a checkpoint that was signed is shown, at once or once the witnesses of the policy have cosigned it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
+use jeton_core::{
+    decision::Decision,
+    event::{Actor, Event, LogEvent},
+    refusal::Blame,
+};
 use tokio::sync::watch;
 
-use crate::node::start::Node;
+use crate::node::{
+    publish::Signed,
+    quorum::Quorum,
+    start::Node,
+    writer::{Purpose, Ruling},
+};
+
+/// A checkpoint that was not witnessed is tried again after so long, if none has followed it.
+const AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// Writes into the ledger which policy is followed from now on, if it is another one.
+///
+/// # Errors
+/// [`Blame`] if the ledger cannot be written.
+pub async fn follow(node: &Node, quorum: Option<&Quorum>) -> Result<(), Blame> {
+    let policy = quorum.map(|q| q.text().to_owned());
+    let directory = node.verifier.directory().clone();
+    let (Some(system), true) = (directory.system(), directory.log().policy != policy) else {
+        return Ok(());
+    };
+    let event = Event::Ledger(LogEvent::PolicySet { policy });
+    let done = node.writer.submit(Purpose::Grow, move |_| Ruling {
+        tenant: system,
+        actor: Actor::Authority,
+        request: None,
+        words: None,
+        decision: Decision {
+            outcome: Ok(()),
+            events: vec![event],
+        },
+    });
+    done.await.map(drop)
+}
+
+/// The newest checkpoint of the store that may be shown: with a policy, the newest that satisfies it.
+pub async fn newest(node: &Arc<Node>, quorum: Option<&Arc<Quorum>>) -> Option<Signed> {
+    let Some(quorum) = quorum.map(Arc::clone) else {
+        return node.signed.borrow().clone();
+    };
+    let read = node.read(move |reader| {
+        let mut found = None;
+        reader.checkpoints(&mut |size, note| {
+            if let Some(size) = u64::try_from(size).ok().filter(|_| quorum.is_met(&note)) {
+                found = Some((size, note));
+            }
+        })?;
+        let Some((size, note)) = found else {
+            return Ok(None);
+        };
+        let root = crate::node::dir::root_at(reader, size)?;
+        let note = note.into();
+        Ok(Some(Signed { size, root, note }))
+    });
+    read.await.unwrap_or_else(|error| {
+        tracing::error!(%error, "the last checkpoint that was shown cannot be read");
+        None
+    })
+}
 
 /// Shows signed checkpoints as they come, until `stop` fires.
-pub async fn run(node: Arc<Node>, mut stop: watch::Receiver<bool>) {
+pub async fn run(node: Arc<Node>, quorum: Option<Arc<Quorum>>, mut stop: watch::Receiver<bool>) {
     let mut signed = node.signed.clone();
+    let mut again = tokio::time::interval(AGAIN_AFTER);
     loop {
         let newest = signed.borrow_and_update().clone();
-        if newest.is_some() {
-            node.published.send_replace(newest);
+        let shown = node.published.borrow().as_ref().map_or(0, |s| s.size);
+        let fresh = newest.filter(|s| s.size > shown && !node.gate.is_closed());
+        let mut done = true;
+        if let Some(fresh) = fresh {
+            let showing = show(&node, quorum.as_deref(), fresh);
+            done = tokio::select! {
+                done = showing => done,
+                _ = stop.changed() => return,
+            };
+            again.reset();
         }
         tokio::select! {
             changed = signed.changed() => if changed.is_err() { return },
+            _ = again.tick(), if !done => {}
             _ = stop.changed() => return,
         }
     }
+}
+
+/// Shows a checkpoint, if it may be shown.
+async fn show(node: &Arc<Node>, quorum: Option<&Quorum>, signed: Signed) -> bool {
+    let Some(quorum) = quorum else {
+        node.published.send_replace(Some(signed));
+        return true;
+    };
+    let Some(note) = quorum.cosign(node, &signed).await else {
+        return false;
+    };
+    let (writer, kept, size) = (node.writer.clone(), note.clone(), signed.size);
+    let keeping = tokio::task::spawn_blocking(move || writer.keep_checkpoint(size, kept));
+    if !keeping.await.is_ok_and(|kept| kept) {
+        return false;
+    }
+    node.published.send_replace(Some(Signed {
+        note: note.into(),
+        ..signed
+    }));
+    // From now on whatever wants to be witnessed and lies below authenticates.
+    node.verifier.with_index(|index| index.witness(size));
+    true
 }

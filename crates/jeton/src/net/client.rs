@@ -34,6 +34,7 @@ pub struct Client {
     target: String,
     authority: HeaderValue,
     timeout: Duration,
+    answer_bytes_max: usize,
     kept: Mutex<Option<SendRequest<Full<Bytes>>>>,
 }
 
@@ -113,6 +114,7 @@ impl Client {
             target,
             authority,
             timeout: TIMEOUT,
+            answer_bytes_max: ANSWER_BYTES_MAX,
             kept: Mutex::new(None),
         }
     }
@@ -124,7 +126,15 @@ impl Client {
         self
     }
 
-    /// Sends a request and reads the whole answer, of at most [`ANSWER_BYTES_MAX`] bytes.
+    /// Sets how much of an answer's body is read, where all that may come is known to be short.
+    #[must_use]
+    pub fn with_answer_bytes_max(mut self, bytes_max: usize) -> Self {
+        self.answer_bytes_max = bytes_max;
+        self
+    }
+
+    /// Sends a request and reads the whole answer, of at most [`ANSWER_BYTES_MAX`] bytes or what
+    /// [`Client::with_answer_bytes_max`] says.
     ///
     /// `path` begins with `/` and may have a query. `Host` is set here; `Content-Length` too.
     ///
@@ -181,14 +191,12 @@ impl Client {
     ) -> Result<(StatusCode, HeaderMap, Bytes), NetError> {
         let (response, sender) = self.deliver(request).await?;
         let (head, body) = response.into_parts();
-        let body = match Limited::new(body, ANSWER_BYTES_MAX).collect().await {
+        let bytes_max = self.answer_bytes_max;
+        let body = match Limited::new(body, bytes_max).collect().await {
             Ok(collected) => collected.to_bytes(),
             Err(cause) if cause.is::<LengthLimitError>() => {
                 let target = self.target.clone();
-                return Err(NetError::AnswerTooLarge {
-                    target,
-                    bytes_max: ANSWER_BYTES_MAX,
-                });
+                return Err(NetError::AnswerTooLarge { target, bytes_max });
             }
             Err(cause) => return Err(self.broken(cause)),
         };

@@ -22,7 +22,7 @@ use crate::node::{
 };
 
 /// The data directory, made if missing, and held by this process alone.
-pub(super) fn lock(dir: &Path) -> Result<fs::File, StartError> {
+pub(crate) fn lock(dir: &Path) -> Result<fs::File, StartError> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     let wrong = |why: String| StartError::Directory {
         path: dir.to_owned(),
@@ -72,8 +72,8 @@ fn begun(dir: &Path) -> Result<Option<PathBuf>, StartError> {
     Ok(None)
 }
 
-/// Makes the ledger's file with mode 0600 if it is missing: the engine gives its other files the same mode.
-pub(super) fn private(path: &Path) -> Result<(), StartError> {
+/// Makes a database's file with mode 0600 if it is missing: the engine gives its other files the same mode.
+pub(crate) fn private(path: &Path) -> Result<(), StartError> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let mut options = fs::OpenOptions::new();
     let opened = options
@@ -134,7 +134,7 @@ pub(super) fn older(
 ///
 /// # Errors
 /// [`StoreError`] if one is missing.
-pub(super) fn root_at(reader: &mut dyn Reader, size: u64) -> Result<Hash, StoreError> {
+pub(crate) fn root_at(reader: &mut dyn Reader, size: u64) -> Result<Hash, StoreError> {
     let partial = ledger::partial(reader, size)?;
     let tree = Sealer::resume(size, partial).map_err(|_| StoreError::Inconsistent {
         table: "tile",

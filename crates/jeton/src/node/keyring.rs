@@ -400,7 +400,7 @@ fn read_kek(kek: &Kek, make: bool) -> Result<Zeroizing<[u8; 32]>, KeyringError> 
 }
 
 /// Refuses a file that group or others can read.
-fn private(path: &Path) -> Result<(), KeyringError> {
+pub(crate) fn private(path: &Path) -> Result<(), KeyringError> {
     let mode = fs::metadata(path)
         .map_err(file("look at", path))?
         .permissions()

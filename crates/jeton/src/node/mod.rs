@@ -1,13 +1,16 @@
 //! The node: its keys, its one writer, its start and its sweeps.
 
-mod dir;
+pub(crate) mod dir;
 pub mod disk;
+pub mod epoch;
 pub mod high_water;
 pub mod keyring;
-mod learn;
+pub(crate) mod learn;
 pub mod observe;
 pub mod publish;
 pub mod quarantine;
+pub mod quorum;
 pub mod snapshot;
 pub mod start;
+pub mod witness;
 pub mod writer;

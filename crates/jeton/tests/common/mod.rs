@@ -166,8 +166,15 @@ impl Authority {
 
     /// Stops it and starts it again on the same directory.
     pub async fn restart(self) -> Self {
+        let config = config(self.dir.path());
+        self.restart_as(&config, || ()).await
+    }
+
+    /// Stops it, does something to its directory, and starts it again with a configuration.
+    pub async fn restart_as(self, config: &Config, between: impl FnOnce()) -> Self {
         self.running.stop().await;
-        let running = serve::start(&config(self.dir.path()), Durability::Full)
+        between();
+        let running = serve::start(config, Durability::Full)
             .await
             .expect("a start");
         let client = client(&running);

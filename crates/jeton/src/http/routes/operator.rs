@@ -64,6 +64,18 @@ pub(super) fn rows() -> Vec<Row> {
         row(
             O::new(
                 "post",
+                "/v1/tenants/{id}/admin",
+                "readmitTenant",
+                "Give a tenant whose credentials a new epoch has ended a new first credential.",
+            )
+            .needs::<caller::TenantsWrite>()
+            .gives::<setup::AdminView>(201)
+            .conflicts(),
+            post(tenants::readmit),
+        ),
+        row(
+            O::new(
+                "post",
                 "/v1/tenants/{id}/peppers",
                 "changePeppers",
                 "Rotate or retire a tenant's pepper.",
