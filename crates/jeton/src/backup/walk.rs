@@ -20,9 +20,12 @@ use jeton_core::{
 use jeton_store::{LastUse, Stored, ledger::Aside};
 use jeton_tlog::{Checkpoint, Frontier, Hash, VerifierKey, leaf_hash};
 
-use crate::backup::{
-    error::BackupError,
-    frame::{self, CHECKPOINTS_MAX, Frame, FrameError, Header, Trailer},
+use crate::{
+    backup::{
+        error::BackupError,
+        frame::{self, CHECKPOINTS_MAX, Frame, FrameError, Header, Trailer},
+    },
+    node::growing::Piece,
 };
 
 /// What a backup holds, piece by piece.
@@ -34,17 +37,6 @@ pub enum Item {
     Event(Piece),
     /// A last use.
     Use(LastUse),
-}
-
-/// An event with all that belongs to it.
-#[derive(Debug)]
-pub struct Piece {
-    /// Leaf and opening.
-    pub stored: Stored,
-    /// The words beside it.
-    pub aside: Option<Aside>,
-    /// Whose it was, if its opening was erased.
-    pub erased: Option<TenantId>,
 }
 
 /// A backup that is being read.
