@@ -366,6 +366,43 @@ async fn a_dead_token_is_unknown_now_and_after_every_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_token_is_like_one_that_never_was() {
+    let a = furnished().await;
+    let (_, token, secret) = somebody(&a, "Ada Lovelace").await;
+    revoke(&a, &token).await;
+    let other = a.tenant("other").await.text("/secret");
+    node(&a).clock.danger_advance(Span::days(2));
+    let size = node(&a).verifier.size();
+    let mut told = Vec::new();
+    for id in [token.as_str(), "tok_06hhgq2g01r010000000000000"] {
+        let order = json!({"tokens": [id]});
+        let said = a
+            .call(&other, "POST", "/v1/tokens/erase", Some(&order))
+            .await;
+        let mut body = said.refused(404, "not_found").body.clone();
+        body["request_id"] = json!(null);
+        told.push(body);
+    }
+    assert_eq!(told[0], told[1]);
+    for (tokens, status) in [
+        (json!([]), 422),
+        (json!([token, token]), 422),
+        (json!(["nonsense"]), 422),
+        (json!(vec![token.clone(); 257]), 422),
+    ] {
+        let order = json!({"tokens": tokens});
+        let said = a.order("POST", "/v1/tokens/erase", order).await;
+        assert_eq!(said.status, status, "{}", said.body);
+    }
+    assert_eq!(node(&a).verifier.size(), size);
+    assert_eq!(
+        a.check(&secret, "docs", &["read"]).await["code"],
+        "token_revoked"
+    );
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_goes_and_in_the_same_commit_nothing_follows() {
     let a = furnished().await;
     let (_, like, _) = somebody(&a, "Ada Lovelace").await;
