@@ -14,7 +14,9 @@ mod world;
 use std::path::PathBuf;
 
 use jeton_core::{
+    event::{Erasure, Event},
     id::{TenantId, TokenId},
+    subject::SubjectId,
     time::Time,
 };
 use jeton_store::{
@@ -611,6 +613,88 @@ fn of_two_observations_the_younger_stays(engine: &impl Engine) {
     assert_eq!(reader.last_use(other).unwrap(), None);
 }
 
+fn what_an_event_erases_goes_with_it_and_nothing_else(engine: &impl Engine) {
+    let (mut world, mut store) = founded(engine, 2);
+    let (dead, kept) = (world.issued[0], world.issued[1]);
+    world.revoke(dead);
+    world.store(&mut *store);
+    let used = |token| LastUse {
+        token,
+        at: Time::from_seconds(20),
+        address: Some("192.0.2.1".to_owned()),
+    };
+    store.observe(&[used(dead), used(kept)]).unwrap();
+    let (issued, revoked) = (world.size() - 3, world.size() - 1);
+    let user = SubjectId::User(world.user);
+    let named = |indexes: &[u64]| Erasure::Words {
+        subject: user,
+        indexes: indexes.to_vec(),
+    };
+    let openings = Erasure::Openings {
+        tokens: vec![dead],
+        indexes: vec![issued, revoked],
+    };
+    let mut reader = store.reader().unwrap();
+    assert_eq!(reader.erasures().unwrap(), []);
+    // Words of another tenant's events stay, whatever an event of this one names.
+    let (tenant, system) = (world.tenant, world.system);
+    world.event(system, Event::Erased(named(&[issued + 1])));
+    world.store(&mut *store);
+    assert!(reader.words(tenant, issued + 1).unwrap().is_some());
+    let before = reader.trail(tenant, None, 1000).unwrap();
+    let leaves = reader.leaves(0, 1000).unwrap();
+    world.event(tenant, Event::Erased(named(&[issued + 1])));
+    world.event(tenant, Event::Erased(openings));
+    world.store(&mut *store);
+    drop(store);
+    let store = engine.open().unwrap();
+    let mut reader = store.reader().unwrap();
+    let erased = reader.erasures().unwrap();
+    let due = [world.size() - 3, world.size() - 2, world.size() - 1];
+    assert_eq!(erased.iter().map(|s| s.index).collect::<Vec<_>>(), due);
+    assert_eq!(reader.leaves(0, 1000).unwrap()[..leaves.len()], leaves);
+    let mut closed = Vec::new();
+    let walk = reader.events(0, &mut |stored| {
+        closed.extend(stored.opening.is_none().then_some(stored.index));
+        Ok(Continue::Yes)
+    });
+    walk.unwrap();
+    assert_eq!(closed, [issued, revoked]);
+    assert_eq!(reader.token_event(tenant, dead).unwrap(), None);
+    assert_eq!(reader.last_use(dead).unwrap(), None);
+    assert_eq!(reader.words(tenant, issued + 1).unwrap(), None);
+    assert_eq!(reader.aside(tenant, issued + 1).unwrap(), None);
+    // All else is as it was.
+    assert_eq!(reader.token_event(tenant, kept).unwrap(), Some(issued + 1));
+    assert_eq!(reader.last_use(kept).unwrap(), Some(used(kept)));
+    let after = reader.trail(tenant, None, 1000).unwrap();
+    let stays = before.into_iter().filter(|t| !closed.contains(&t.index));
+    let stays = stays.map(|mut t| {
+        t.words = t.words.filter(|_| t.index != issued + 1);
+        t
+    });
+    assert_eq!(after[2..], stays.collect::<Vec<_>>());
+}
+
+fn uses_are_forgotten_when_asked(engine: &impl Engine) {
+    let mut store = engine.open().unwrap();
+    let (one, two) = (TokenId::from_bytes([1; 16]), TokenId::from_bytes([2; 16]));
+    let used = |token| LastUse {
+        token,
+        at: Time::from_seconds(20),
+        address: None,
+    };
+    store.observe(&[used(one), used(two)]).unwrap();
+    store.forget_uses(&[]).unwrap();
+    store
+        .forget_uses(&[one, TokenId::from_bytes([3; 16])])
+        .unwrap();
+    drop(store);
+    let mut reader = engine.open().unwrap().reader().unwrap();
+    assert_eq!(reader.last_use(one).unwrap(), None);
+    assert_eq!(reader.last_use(two).unwrap(), Some(used(two)));
+}
+
 fn the_youngest_checkpoint_is_the_last(engine: &impl Engine) {
     let (_, mut store) = founded(engine, 0);
     let mut reader = store.reader().unwrap();
@@ -729,6 +813,8 @@ macro_rules! engine {
             the_trail_is_the_tenants_own
             tokens_come_in_pages
             of_two_observations_the_younger_stays
+            what_an_event_erases_goes_with_it_and_nothing_else
+            uses_are_forgotten_when_asked
             the_youngest_checkpoint_is_the_last
             of_the_older_checkpoints_a_few_stay
             a_store_of_a_newer_jeton_is_refused

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use common::{Authority, Said};
 use jeton::{
+    jobs::idle::{self, Walk},
     node::{
         start::Node,
         writer::{Purpose, Ruling},
@@ -25,7 +26,11 @@ use jeton_core::{
     event::{Actor, Erasure, Event},
     id::TokenId,
     time::Span,
-    token::{record::Reason, revoke},
+    token::{
+        digest::Digest,
+        record::{Reason, Terms},
+        revoke,
+    },
 };
 use jeton_store::{
     Continue, Reader as _,
@@ -366,6 +371,43 @@ async fn a_dead_token_is_unknown_now_and_after_every_start() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_foreign_token_is_like_one_that_never_was() {
+    let a = furnished().await;
+    let (_, token, secret) = somebody(&a, "Ada Lovelace").await;
+    revoke(&a, &token).await;
+    let other = a.tenant("other").await.text("/secret");
+    node(&a).clock.danger_advance(Span::days(2));
+    let size = node(&a).verifier.size();
+    let mut told = Vec::new();
+    for id in [token.as_str(), "tok_06hhgq2g01r010000000000000"] {
+        let order = json!({"tokens": [id]});
+        let said = a
+            .call(&other, "POST", "/v1/tokens/erase", Some(&order))
+            .await;
+        let mut body = said.refused(404, "not_found").body.clone();
+        body["request_id"] = json!(null);
+        told.push(body);
+    }
+    assert_eq!(told[0], told[1]);
+    for (tokens, status) in [
+        (json!([]), 422),
+        (json!([token, token]), 422),
+        (json!(["nonsense"]), 422),
+        (json!(vec![token.clone(); 257]), 422),
+    ] {
+        let order = json!({"tokens": tokens});
+        let said = a.order("POST", "/v1/tokens/erase", order).await;
+        assert_eq!(said.status, status, "{}", said.body);
+    }
+    assert_eq!(node(&a).verifier.size(), size);
+    assert_eq!(
+        a.check(&secret, "docs", &["read"]).await["code"],
+        "token_revoked"
+    );
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_expired_token_goes_and_in_the_same_commit_nothing_follows() {
     let a = furnished().await;
     let (_, like, _) = somebody(&a, "Ada Lovelace").await;
@@ -484,6 +526,58 @@ async fn a_history_that_no_event_can_name_goes_in_several_and_at_once() {
         a.check(&secret, "docs", &["read"]).await["code"],
         "token_unknown"
     );
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sweep_for_idle_tokens_passes_what_was_erased() {
+    let a = furnished().await;
+    let (_, like, _) = somebody(&a, "Ada Lovelace").await;
+    let node = node(&a);
+    let like = node.verifier.record(like.parse().unwrap()).unwrap();
+    let mut ids = Vec::new();
+    let born = node.clock.time();
+    for _ in 0..2 {
+        let token: TokenId = jeton::capability::draw_id(born);
+        let event = Event::TokenIssued {
+            token,
+            class: like.class,
+            subject: like.subject,
+            digest: Digest::from_bytes(jeton::capability::draw()),
+            pepper: 0,
+            terms: Terms {
+                idle: Some(Span::days(1)),
+                ..Terms::clone(&like.terms)
+            },
+            expires: None,
+        };
+        let decision = Decision::yes((), vec![event]);
+        let issued = node.writer.submit(Purpose::Grow, move |_| Ruling {
+            tenant: like.tenant,
+            actor: Actor::Authority,
+            request: None,
+            words: None,
+            decision,
+        });
+        issued.await.unwrap();
+        ids.push(token);
+    }
+    revoke(&a, &ids[0].to_string()).await;
+    node.clock.danger_advance(Span::days(2));
+    erase(&a, &[&ids[0].to_string()]).await.is(200);
+    let swept = |node: &Node| {
+        Walk::default()
+            .step(&node.verifier, node.clock.time())
+            .found
+    };
+    assert_eq!(swept(&node), [ids[1]]);
+    assert_eq!(idle::suspend(&node, ids.clone()).await.unwrap(), 1);
+    drop(node);
+    let a = a.restart().await;
+    let later = self::node(&a);
+    later.clock.danger_advance(Span::days(3));
+    assert_eq!(swept(&later), [] as [TokenId; 0]);
+    drop(later);
     a.running.stop().await;
 }
 

@@ -14,14 +14,15 @@
 pub mod draw;
 pub mod orders;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jeton_core::{
     api::JETON_API,
     authority::Authority,
     catalogue::{self, ScopeOrder},
     directory::Directory,
-    event::{Actor, Event, RECORD_VERSION, Record, RequestKey},
+    erase::{self, Trace, Traced},
+    event::{Actor, Erasure, Event, RECORD_VERSION, Record, RequestKey},
     founding,
     id::{ApiId, AppId, Id, Kind, RoleId, TenantId, TokenId, UserId},
     policy::Lifetime,
@@ -259,6 +260,34 @@ impl World {
         }
     }
 
+    /// Lets two days pass, and has the rule erase every token that is dead then but the first, without whom nothing would go on:
+    /// the indexes of what was erased.
+    pub fn erase_dead(&mut self) -> BTreeSet<u64> {
+        self.now = self.now.after(Span::days(2));
+        let mut histories: BTreeMap<TokenId, Vec<(u64, Time)>> = BTreeMap::new();
+        for (index, record) in (0u64..).zip(&self.records) {
+            if let Some(token) = record.event.token() {
+                histories.entry(token).or_default().push((index, record.at));
+            }
+        }
+        let authority = Authority::danger_founder(self.tenant, Actor::Setup);
+        let mut erased = BTreeSet::new();
+        let others = self.tokens.values().skip(1);
+        let dead: Vec<TokenRecord> = others.filter(|t| t.ended(self.now)).cloned().collect();
+        for some in dead.chunks(256) {
+            let traced = some
+                .iter()
+                .map(|token| traced(token.clone(), &histories[&token.id]));
+            let traced: Vec<Traced> = traced.collect();
+            let decided = erase::openings(&authority, &traced, self.now);
+            assert_eq!(decided.outcome, Ok(()));
+            let own = traced.iter().flat_map(|t| t.trace.indexes.clone());
+            erased.extend(own);
+            self.append(authority.actor(), decided.events);
+        }
+        erased
+    }
+
     fn apply(&mut self, record: Record) {
         let index = self.directory.size();
         if let Err(wrong) = self.directory.apply(index, &record) {
@@ -269,8 +298,24 @@ impl World {
     }
 }
 
+fn traced(token: TokenRecord, history: &[(u64, Time)]) -> Traced {
+    Traced {
+        token,
+        events: u64::try_from(history.len()).expect("few"),
+        trace: Trace {
+            indexes: history.iter().map(|(index, _)| *index).collect(),
+            last: history.last().expect("an issuance").1,
+        },
+    }
+}
+
 /// What an event does to the records of tokens.
 pub fn apply_to_tokens(tokens: &mut BTreeMap<TokenId, TokenRecord>, index: u64, record: &Record) {
+    if let Event::Erased(Erasure::Openings { tokens: erased, .. }) = &record.event {
+        for id in erased {
+            tokens.remove(id);
+        }
+    }
     let Some(id) = record.event.token() else {
         return;
     };

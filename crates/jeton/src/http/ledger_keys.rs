@@ -103,8 +103,16 @@ pub async fn list(caller: Caller<KeysWrite>) -> Result<Reply<Page<LedgerKeyView>
     Ok(Reply::new(StatusCode::OK, page))
 }
 
+/// An order for a key: there is nothing to choose.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AddView {}
+
 /// Puts another key in force, beside the one that is.
-pub async fn add(caller: Caller<KeysWrite>) -> Result<Reply<LedgerKeyView>, Problem> {
+pub async fn add(
+    caller: Caller<KeysWrite>,
+    _: Order<AddView>,
+) -> Result<Reply<LedgerKeyView>, Problem> {
     let ctx = caller.ctx();
     let (public, size) = ledger_key::add(&ctx).await?;
     let view = shown(&ctx.node, &public)?;

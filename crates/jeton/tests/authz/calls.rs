@@ -13,6 +13,7 @@ pub(crate) fn call(operation: &Operation, ids: &Ids) -> (String, Option<Value>) 
         "createToken" => json!({"class": "key", "subject": ids.user}),
         "findToken" => json!({"token": ids.token_text}),
         "cutOff" => json!({"subject": ids.app}),
+        "eraseTokens" => json!({"tokens": [ids.token]}),
         "changeToken" => json!({"lifetime_s": 3600}),
         "setUserRoles" => json!({"roles": [ids.role]}),
         "setUserState" | "setAppState" | "setTenantState" => json!({"state": "active"}),
@@ -35,7 +36,8 @@ pub(crate) fn call(operation: &Operation, ids: &Ids) -> (String, Option<Value>) 
         "changePeppers" => json!({"action": "rotate"}),
         "revokeShown" => json!({"token": "not-a-token"}),
         "rotateToken" | "rotateOwnToken" | "suspendToken" | "resumeToken" | "revokeToken"
-        | "createUser" | "changeRole" | "setUserWords" | "setAppWords" => json!({}),
+        | "createUser" | "changeRole" | "setUserWords" | "setAppWords" | "addLedgerKey"
+        | "retireLedgerKey" => json!({}),
         _ => Value::Null,
     };
     assert_eq!(
@@ -62,6 +64,7 @@ pub(crate) fn path(operation: &Operation, ids: &Ids) -> String {
         Some("roles") => &ids.role,
         Some("apis") => &ids.api,
         Some("tenants") => &ids.tenant,
+        Some("ledger") => "00000000",
         Some("policies") => "key",
         _ => "not_found",
     };

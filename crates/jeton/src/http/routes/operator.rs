@@ -5,7 +5,7 @@ use axum::routing::{get, post, put};
 use super::{Operation as O, Row, row};
 use crate::http::{
     caller, health,
-    ledger_keys::{self, LedgerKeyView, RetireView},
+    ledger_keys::{self, AddView, LedgerKeyView, RetireView},
     setup,
     tenants::{self, PepperOrder, TenantOrder, TenantView},
     users,
@@ -108,6 +108,7 @@ pub(super) fn rows() -> Vec<Row> {
                 "Put another key of the ledger in force, beside the one that is.",
             )
             .needs::<caller::KeysWrite>()
+            .takes::<AddView>()
             .gives::<LedgerKeyView>(201)
             .conflicts(),
             post(ledger_keys::add),
