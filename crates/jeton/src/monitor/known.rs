@@ -36,7 +36,9 @@ impl Known {
                 (_, Ok(index)) => known.indexes.insert(index),
                 (Err(_), Err(_)) => {
                     let number = number + 1;
-                    return Err(format!("line {number} is neither a token's id nor an index"));
+                    return Err(format!(
+                        "line {number} is neither a token's id nor an index"
+                    ));
                 }
             };
         }
