@@ -11,8 +11,9 @@ use super::{
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
+    log, monitor,
     out::Out,
-    policies, profiles, roles, serve, setup, tenants, token_args, tokens, users, witness,
+    policies, profiles, receipt, roles, serve, setup, tenants, token_args, tokens, users, witness,
 };
 use crate::demo;
 
@@ -61,6 +62,12 @@ enum Command {
     Events(events::EventsArgs),
     /// Compare ledger, tree, rows and what lies outside of them, beside a running authority too
     Audit(audit::AuditArgs),
+    /// Fetch the receipt of an event; verify one offline
+    Receipt(receipt::ReceiptArgs),
+    /// Write the ledger as static files; keep a verified copy of a log
+    Log(log::LogArgs),
+    /// Watch the log for a tenant: what it did not order, and what is missing
+    Monitor(monitor::MonitorArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
     /// Take, read, restore and rehearse encrypted backups
@@ -81,7 +88,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
         &["tenant", "api", "role", "user", "app", "policy"],
     ),
     ("Work", &["token", "check", "events"]),
-    ("Prove", &["anchor"]),
+    ("Prove", &["receipt", "monitor", "log", "anchor"]),
     (
         "Keep well",
         &[
@@ -194,6 +201,9 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Token(args) => &mut args.link,
         Command::Check(args) => &mut args.link,
         Command::Events(args) => &mut args.link,
+        Command::Receipt(args) => &mut args.link,
+        Command::Log(args) => &mut args.link,
+        Command::Monitor(args) => &mut args.link,
         Command::Doctor(args) => &mut args.link,
     };
     link.under(root)
@@ -221,6 +231,9 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
         Command::Audit(args) => one(audit::run(args, out)),
+        Command::Receipt(args) => one(receipt::run(args, out)),
+        Command::Log(args) => one(log::run(args, out)),
+        Command::Monitor(args) => one(monitor::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
         Command::Backup(args) => one(backup::run(args, out)),
         Command::Anchor(args) => one(anchor::run(args, out)),

@@ -1,6 +1,9 @@
 //! `jeton log`: the ledger as static files, from the authority itself or kept by somebody else.
 
-use std::{path::{Path, PathBuf}, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::{Args, Subcommand};
 use jeton_tlog::Policy;
@@ -240,10 +243,17 @@ fn tell(round: &Result<Pulled, MirrorError>, dir: &Path, out: Out) -> Result<(),
             if out.json {
                 return line(&view.to_string());
             }
-            let more = pulled.openings.map(|n| format!(", {n} openings")).unwrap_or_default();
+            let more = pulled
+                .openings
+                .map(|n| format!(", {n} openings"))
+                .unwrap_or_default();
             line(&format!(
                 "{}: {} entries of {}, {} new{more}; root {}",
-                dir.display(), pulled.size, pulled.origin, pulled.new, pulled.root
+                dir.display(),
+                pulled.size,
+                pulled.origin,
+                pulled.new,
+                pulled.root
             ))
         }
         Err(MirrorError::Found(finding)) => {

@@ -1,6 +1,9 @@
 //! `jeton monitor`: a tenant's own watch over the log.
 
-use std::{path::{Path, PathBuf}, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -101,15 +104,20 @@ pub(super) async fn run(mut args: MonitorArgs, out: Out) -> Result<(), Fault> {
             return Err(Fault::failed("the webhook was not told of everything")
                 .hint("with --state, the next run tells it"));
         }
-        return if told { Err(Fault::Told(FINDINGS)) } else { Ok(()) };
+        return if told {
+            Err(Fault::Told(FINDINGS))
+        } else {
+            Ok(())
+        };
     }
 }
 
 fn known(path: Option<&Path>) -> Result<Known, Fault> {
     match path {
         None => Ok(Known::default()),
-        Some(path) => Known::read(path)
-            .map_err(|what| Fault::failed(format!("{}: {what}", path.display()))),
+        Some(path) => {
+            Known::read(path).map_err(|what| Fault::failed(format!("{}: {what}", path.display())))
+        }
     }
 }
 
@@ -178,9 +186,10 @@ fn told(round: Result<Round, MirrorError>, once: bool, out: Out) -> Result<bool,
 }
 
 fn view(round: &Round) -> Value {
-    let own = round.own.iter().map(|own| {
-        json!({"index": own.index, "sequence": own.sequence, "event": own.event})
-    });
+    let own = round
+        .own
+        .iter()
+        .map(|own| json!({"index": own.index, "sequence": own.sequence, "event": own.event}));
     json!({
         "size": round.size, "new": round.new, "own": own.collect::<Vec<_>>(), "findings": round.noticed,
     })

@@ -1,6 +1,10 @@
 //! `jeton receipt`: that an event is in the ledger, and what it says, for whoever wants to verify it without asking anybody.
 
-use std::{fs::File, io::Read as _, path::{Path, PathBuf}};
+use std::{
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use jeton_core::id::{TokenId, TokenKind};
@@ -101,7 +105,9 @@ struct Verify {
 fn what(text: &str) -> Result<String, String> {
     let legal = text.parse::<TokenId>().is_ok() || text.parse::<u64>().is_ok();
     let rule = "a token's id, as tok_…, or the index of an event";
-    legal.then(|| text.to_owned()).ok_or_else(|| rule.to_owned())
+    legal
+        .then(|| text.to_owned())
+        .ok_or_else(|| rule.to_owned())
 }
 
 /// Runs the command.
@@ -118,7 +124,9 @@ pub(super) async fn run(args: ReceiptArgs, out: Out) -> Result<(), Fault> {
 async fn fetch(link: &Link, get: &Get, out: Out) -> Result<(), Fault> {
     let query = if get.last { "?event=last" } else { "" };
     let remote = Remote::open(link)?;
-    let bytes = remote.bytes(&format!("/log/proof/{}{query}", get.what)).await?;
+    let bytes = remote
+        .bytes(&format!("/log/proof/{}{query}", get.what))
+        .await?;
     let Some(path) = &get.output else {
         let text = String::from_utf8_lossy(&bytes);
         return line(text.trim_end_matches('\n'));
@@ -133,7 +141,9 @@ async fn fetch(link: &Link, get: &Get, out: Out) -> Result<(), Fault> {
 /// A file of at most so many bytes.
 pub(super) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Fault> {
     let words = || format!("cannot read {}", path.display());
-    let most = u64::try_from(bytes_max).unwrap_or(u64::MAX).saturating_add(1);
+    let most = u64::try_from(bytes_max)
+        .unwrap_or(u64::MAX)
+        .saturating_add(1);
     let mut bytes = Vec::new();
     let read = if secret::is_stdin(Some(path)) {
         std::io::stdin().lock().take(most).read_to_end(&mut bytes)
@@ -150,7 +160,8 @@ pub(super) fn policy(path: &Path) -> Result<Policy, Fault> {
     let policy = Policy::parse(&String::from_utf8_lossy(&bytes));
     policy.map_err(|e| {
         let words = format!("{} is no policy", path.display());
-        Fault::caused(words, &e).hint("`/log/policy` of the authority has one; get it from somebody whom you trust")
+        Fault::caused(words, &e)
+            .hint("`/log/policy` of the authority has one; get it from somebody whom you trust")
     })
 }
 
@@ -200,7 +211,9 @@ fn view(proven: &Proven) -> Value {
         .clone()
         .map(|(witness, at)| json!({"witness": witness, "at": time(*at)}))
         .collect();
-    let words: Vec<String> = by.map(|(witness, at)| format!("{witness} ({})", time(*at))).collect();
+    let words: Vec<String> = by
+        .map(|(witness, at)| format!("{witness} ({})", time(*at)))
+        .collect();
     json!({
         "verified": true,
         "index": proven.index,
