@@ -197,12 +197,14 @@ pub fn set_standing(
     decide().into()
 }
 
-/// Changes the words beside a subject: they lie in the side table, only their hash in the ledger.
+/// Changes the words beside a subject: they lie in the side table, only their hash in the ledger. A deleted one gets none any
+/// more: its words may be erased already.
 pub fn rename(authority: &Authority, id: SubjectId, directory: &Directory) -> Decision<()> {
     let decide = || {
         authorised(authority)?;
         directory
             .subject(authority.tenant(), id)
+            .filter(|s| s.standing != Standing::Deleted)
             .ok_or(Refusal::NotFound)?;
         Ok(((), vec![Event::Renamed { about: *id.bytes() }]))
     };

@@ -106,11 +106,28 @@ pub fn aside_hash(salt: &[u8; 16], words: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// When the event was decided, as the bytes of a leaf tell; `None` for bytes that are no leaf.
+#[must_use]
+pub fn decided_at(leaf: &[u8]) -> Option<Time> {
+    let at = part(leaf, 2)?;
+    Some(Time::from_millis(u64::from_be_bytes(*at)))
+}
+
 /// The tenant's tag in the bytes of a leaf; `None` for bytes that are no leaf.
 #[must_use]
 pub fn tenant_tag(leaf: &[u8]) -> Option<&[u8; 32]> {
+    part(leaf, 10)
+}
+
+/// The tag of the token (or other thing) in the bytes of a leaf; `None` for bytes that are no leaf.
+#[must_use]
+pub fn token_tag(leaf: &[u8]) -> Option<&[u8; 32]> {
+    part(leaf, 42)
+}
+
+fn part<const N: usize>(leaf: &[u8], from: usize) -> Option<&[u8; N]> {
     let leaf = <&[u8; LEAF_BYTES]>::try_from(leaf).ok()?;
-    leaf.get(10..42)?.first_chunk()
+    leaf.get(from..)?.first_chunk()
 }
 
 /// How many bytes of a leaf stand before its commitment.

@@ -88,15 +88,20 @@ impl Slot {
 
     /// Forgets what it was: nothing finds it any more, and an alias that leads here leads nowhere.
     pub fn forget(&mut self) {
-        // What the table hashes stays, so that the table can grow; no digest of a token has this second half.
-        let [_, second] = &mut self.digest;
-        *second = !*second;
-        self.id = [0; 16];
+        self.blank();
         self.set_state(State::Revoked {
             at: Time::default(),
             reason: Reason::Unspecified,
         });
         self.word |= FORGOTTEN;
+    }
+
+    /// Makes an alias lead nowhere, since the token that it led to was forgotten.
+    pub fn blank(&mut self) {
+        // What the table hashes stays, so that the table can grow. It is half of what was compared, and opens nothing.
+        let [_, second] = &mut self.digest;
+        *second = 0;
+        self.id = [0; 16];
     }
 
     /// Whether what it was is forgotten.

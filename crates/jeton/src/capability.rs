@@ -10,7 +10,7 @@ use std::{
 
 use jeton_core::{
     id::{Id, Kind},
-    time::Time,
+    time::{Span, Time},
     token::text::TextDraw,
 };
 use jeton_verify::check::Now;
@@ -89,6 +89,12 @@ impl Clock {
         self.offset_ms
             .fetch_add(difference.clamp(-most, most), Relaxed);
         None
+    }
+
+    /// Puts it forward, as if so much time had passed: for tests of what days bring.
+    pub fn danger_advance(&self, by: Span) {
+        let ms = i64::try_from(by.as_seconds().saturating_mul(1000)).unwrap_or(i64::MAX);
+        self.offset_ms.fetch_add(ms, Relaxed);
     }
 
     /// Time since the clock started, for measuring work.

@@ -6,6 +6,7 @@
 //! control that cannot be run has not failed as it should.
 
 mod attenuate;
+mod audit;
 mod authz_matrix;
 mod canary;
 mod diskfull;
@@ -123,6 +124,42 @@ pub(crate) const GATES: &[Gate] = &[
         run: ledger_split::run,
         has_control: true,
         when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-tamper",
+        promise: "no edit of a row changes a decision, and the audit names token, leaf and field",
+        run: audit::tamper,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-sweep",
+        promise: "a flipped byte in events, tiles or head is named by table and row, each time",
+        run: audit::sweep,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-ghost",
+        promise: "a row without a valid leaf is nobody, and is named",
+        run: audit::ghost,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-unrevoke",
+        promise: "a revocation cannot be taken back in the database, and the audit says which leaf is missing",
+        run: audit::unrevoke,
+        has_control: true,
+        when: When::LongTest,
         needs: &[],
         needs_binary: false,
     },

@@ -12,6 +12,7 @@ use crate::{
     permit::Permit,
     scope::Catalogue,
     subject::{Standing, Subject, SubjectId},
+    time::Time,
     token::text::Prefix,
 };
 
@@ -384,26 +385,32 @@ impl Directory {
         }
     }
 
+    /// Remembers a request, and forgets those that are too old: whatever the event is, so that none outlives the opening that told
+    /// of it.
     fn remember(&mut self, index: u64, record: &Record) {
+        self.forget_requests(record.at);
         let Some(request) = record.request else {
             return;
         };
-        let about = record.event.about(record.tenant);
-        if !self.requests.contains_key(&request.key) {
-            let fresh = Remembered {
-                body: request.body,
-                at: record.at,
-                index,
-                about,
-            };
-            self.requests.insert(request.key, fresh);
-            self.request_order.push_back(request.key);
+        if self.requests.contains_key(&request.key) {
+            return;
         }
+        let fresh = Remembered {
+            body: request.body,
+            at: record.at,
+            index,
+            about: record.event.about(record.tenant),
+        };
+        self.requests.insert(request.key, fresh);
+        self.request_order.push_back(request.key);
+    }
+
+    fn forget_requests(&mut self, now: Time) {
         while let Some(oldest) = self.request_order.front() {
             let stale = self
                 .requests
                 .get(oldest)
-                .is_none_or(|r| r.at.after(REQUEST_MEMORY) <= record.at);
+                .is_none_or(|r| r.at.after(REQUEST_MEMORY) <= now);
             if !stale {
                 break;
             }

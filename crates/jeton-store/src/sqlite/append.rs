@@ -1,5 +1,6 @@
 //! Writing: a batch is one transaction.
 
+use jeton_core::id::TokenId;
 use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
 use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, erased, inconsistent, read, stored};
@@ -78,6 +79,17 @@ impl Store for Sqlite {
                     .map_err(disk(doing))?;
             }
         }
+        tx.commit().map_err(disk(doing))?;
+        self.tidy_log()
+    }
+
+    fn forget_uses(&mut self, tokens: &[TokenId]) -> Result<(), StoreError> {
+        let doing = "forgetting observations";
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(disk(doing))?;
+        erased::forget_uses(&tx, tokens).map_err(disk(doing))?;
         tx.commit().map_err(disk(doing))?;
         self.tidy_log()
     }

@@ -1,10 +1,10 @@
 //! Erasing: in the transaction of the event that orders it. A crash leaves both or neither.
 
+use jeton_core::{event::Erasure, id::TokenId};
 use rusqlite::{Transaction, params};
 
 use super::stored;
 use crate::ledger::Entry;
-use jeton_core::event::Erasure;
 
 /// A salt of another length opens nothing: as if there were none.
 pub(super) fn salt(salt: Option<Vec<u8>>) -> Option<[u8; 32]> {
@@ -33,12 +33,20 @@ pub(super) fn erase(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()>
                 trail.execute(params![tenant, stored(*index)])?;
             }
             let mut row = tx.prepare_cached("DELETE FROM token WHERE tenant = ?1 AND id = ?2")?;
-            let mut used = tx.prepare_cached("DELETE FROM last_use WHERE token = ?1")?;
             for token in tokens {
                 row.execute(params![tenant, token.bytes()])?;
-                used.execute([token.bytes()])?;
             }
+            forget_uses(tx, tokens)?;
         }
+    }
+    Ok(())
+}
+
+/// Removes what was observed of tokens: it is no part of the ledger, so no event need say so.
+pub(super) fn forget_uses(tx: &Transaction<'_>, tokens: &[TokenId]) -> rusqlite::Result<()> {
+    let mut used = tx.prepare_cached("DELETE FROM last_use WHERE token = ?1")?;
+    for token in tokens {
+        used.execute([token.bytes()])?;
     }
     Ok(())
 }

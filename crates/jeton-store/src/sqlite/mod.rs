@@ -6,6 +6,7 @@
 mod append;
 mod erased;
 mod leaves;
+mod project;
 mod read;
 mod schema;
 

@@ -53,7 +53,12 @@ impl Index {
     /// # Errors
     /// [`Inapplicable`] beyond the most that an index holds.
     pub fn restore(&mut self, words: &SlotWords) -> Result<(), Inapplicable> {
-        let slot = Slot::from_words(words);
+        let mut slot = Slot::from_words(words);
+        // An alias comes after its token: what was left of it when that was forgotten ends here.
+        let target = slot.leads_to().and_then(|(target, _)| self.slot(target));
+        if target.is_some_and(Slot::is_forgotten) {
+            slot.blank();
+        }
         let owner = slot.leads_to().is_none().then_some(slot.owner);
         let revoked = matches!(slot.state(), State::Revoked { .. });
         self.add(slot, owner)?;

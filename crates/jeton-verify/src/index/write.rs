@@ -190,7 +190,7 @@ impl Index {
         if position >= POSITIONS_MAX - 1 {
             return Err(Inapplicable("more than 2^27 tokens on one node"));
         }
-        let id = slot.id();
+        let (id, forgotten) = (slot.id(), slot.is_forgotten());
         if wide(position).is_multiple_of(CHUNK) {
             self.chunks.push(Chunk {
                 slots: Vec::with_capacity(CHUNK),
@@ -206,12 +206,14 @@ impl Index {
         self.link(position);
         if owner.is_some() {
             self.live += 1;
+        }
+        if owner.is_some() && !forgotten {
             let chunks = &self.chunks;
             self.by_id.insert(id_hash(id), position, |p| {
                 let slot = chunks
                     .get(wide(p) / CHUNK)
                     .and_then(|c| c.slots.get(wide(p) % CHUNK));
-                slot.map_or(0, |s| id_hash(s.id()))
+                slot.map_or(0, scattered)
             });
         }
         Ok(())
@@ -240,5 +242,15 @@ impl Index {
         });
         self.terms_numbers.insert(terms, number);
         Ok(number)
+    }
+}
+
+/// Where a slot goes in the table of ids as that grows. Those that were forgotten have no id: all in one place, they would make
+/// the table a list.
+fn scattered(slot: &Slot) -> u64 {
+    if slot.is_forgotten() {
+        slot.digest[0]
+    } else {
+        id_hash(slot.id())
     }
 }

@@ -1,7 +1,9 @@
 //! The use cases: each draws what a rule needs, hands the rule to the writer, and returns what became true.
 
+pub mod erase;
 pub mod found;
 pub mod issue;
+pub mod ledger_key;
 pub mod order;
 pub mod revoke;
 pub mod rotate;

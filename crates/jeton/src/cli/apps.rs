@@ -13,7 +13,7 @@ use super::{
     out::Out,
     remote::{Once, Pages, Remote},
     table::{Column, at, brief, by, give, rights},
-    users::{NameArgs, stand},
+    users::{NameArgs, erase, stand},
 };
 
 const EXAMPLES: &str = "\
@@ -21,7 +21,8 @@ Examples:
   jeton app create --name 'nightly export' --sponsor usr_… --grant documents=docs:read
   jeton app create --name 'documents service' --sponsor usr_… --grant jeton=jeton:check
   jeton app set app_… --grant documents=docs:read,docs:write
-  jeton app suspend app_…";
+  jeton app suspend app_…
+  jeton app delete app_… && jeton app erase app_…";
 
 const LIST: [Column; 6] = [
     at("id", "/id"),
@@ -97,6 +98,8 @@ enum AppCommand {
     Resume(Which),
     /// Delete an application, for good: its tokens end
     Delete(Which),
+    /// Erase the words beside a deleted application, its tokens and all it did: names, notes, addresses
+    Erase(Which),
 }
 
 /// Runs the command.
@@ -140,6 +143,7 @@ pub(super) async fn run(args: AppArgs, out: Out) -> Result<(), Fault> {
         AppCommand::Suspend(which) => stand(link, ("apps", &which.app), "suspended", out).await,
         AppCommand::Resume(which) => stand(link, ("apps", &which.app), "active", out).await,
         AppCommand::Delete(which) => stand(link, ("apps", &which.app), "deleted", out).await,
+        AppCommand::Erase(which) => erase(link, ("apps", &which.app), out).await,
     }
 }
 

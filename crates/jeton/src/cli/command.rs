@@ -7,7 +7,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    anchor, apis, apps, backup, check, doctor, events, explain,
+    anchor, apis, apps, audit, backup, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
@@ -41,7 +41,7 @@ enum Command {
     Profile(profiles::ProfileArgs),
     /// Found, list, suspend and resume tenants (operator)
     Tenant(tenants::TenantArgs),
-    /// List, rotate and retire the peppers of a tenant (operator)
+    /// List, rotate and retire the peppers of a tenant and the keys of the ledger (operator)
     Keys(tenants::KeysArgs),
     /// Define APIs, their scopes and routes
     Api(apis::ApiArgs),
@@ -59,6 +59,8 @@ enum Command {
     Check(check::CheckArgs),
     /// Read the audit trail, youngest first
     Events(events::EventsArgs),
+    /// Compare ledger, tree, rows and what lies outside of them, beside a running authority too
+    Audit(audit::AuditArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
     /// Take, read, restore and rehearse encrypted backups
@@ -82,7 +84,9 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Prove", &["anchor"]),
     (
         "Keep well",
-        &["keys", "profile", "backup", "fsck", "doctor", "explain"],
+        &[
+            "keys", "profile", "audit", "backup", "fsck", "doctor", "explain",
+        ],
     ),
 ];
 
@@ -170,6 +174,7 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Serve(_) => return root.none_for("serve"),
         Command::Witness(_) => return root.none_for("witness"),
         Command::Demo(_) => return root.none_for("demo"),
+        Command::Audit(_) => return root.none_for("audit"),
         Command::Fsck(_) => return root.none_for("fsck"),
         Command::Backup(_) => return root.none_for("backup"),
         Command::Explain(_) => return root.none_for("explain"),
@@ -215,6 +220,7 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Token(args) => one(tokens::run(args, out)),
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
+        Command::Audit(args) => one(audit::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
         Command::Backup(args) => one(backup::run(args, out)),
         Command::Anchor(args) => one(anchor::run(args, out)),

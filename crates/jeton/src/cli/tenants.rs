@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::{
     fault::Fault,
+    ledger_keys::{self, LedgerKeysCommand},
     link::Link,
     out::Out,
     remote::Remote,
@@ -29,10 +30,15 @@ Examples:
   jeton keys list
   jeton keys rotate acme
   jeton keys retire acme
+  jeton keys log rotate
+  jeton keys log retire 1a2b3c4d
 
 A pepper is the key under which a tenant's tokens are kept as digests. After a rotation the older one is accepted still, and each \
 token moves to the new one when it is used; retiring the older one ends what was never used since, and is refused while \
-there is such a token.";
+there is such a token.
+
+The keys of the ledger sign its checkpoints. After a rotation both sign, so that whoever knows either can verify; then the older \
+one is retired.";
 
 const LIST: [Column; 7] = [
     at("prefix", "/prefix"),
@@ -250,6 +256,9 @@ enum KeysCommand {
         #[arg(long)]
         abandon: bool,
     },
+    /// List, rotate and retire the keys that sign the ledger
+    #[command(subcommand)]
+    Log(LedgerKeysCommand),
 }
 
 const KEYS: [Column; 3] = [
@@ -271,6 +280,7 @@ pub(super) async fn keys(args: KeysArgs, out: Out) -> Result<(), Fault> {
             let id = remote.tenant(&tenant).await?;
             return out.thing(&KEYS, &remote.get(&format!("/v1/tenants/{id}")).await?);
         }
+        KeysCommand::Log(command) => return ledger_keys::run(&remote, command, out).await,
         KeysCommand::Rotate { tenant } => (tenant, json!({"action": "rotate"})),
         KeysCommand::Retire { tenant, abandon } => {
             (tenant, json!({"action": "retire", "abandon": abandon}))

@@ -25,6 +25,7 @@ Examples:
       --network 10.0.0.0/8 --limit 100/60s --permanent
   jeton token rotate tok_… --overlap 1h --secret-file ./key
   jeton token revoke tok_… --reason leaked --note 'found in a public repository'
+  jeton token erase tok_… tok_…
   jeton token find < found.txt
   jeton token inspect < found.txt
 
@@ -77,6 +78,12 @@ pub(super) enum TokenCommand {
     Revoke(Why),
     /// End all tokens of a subject, or of the whole tenant, issued before now
     CutOff(CutOff),
+    /// Erase tokens that have been revoked or expired for a day: nobody knows them any more
+    Erase {
+        /// Their ids, as tok_…: all go, or none
+        #[arg(required = true, value_name = "ID", value_parser = id::<TokenKind>)]
+        tokens: Vec<String>,
+    },
     /// Show the token that this command uses
     Whoami,
     /// Say what a text looks like, without asking anybody: read from standard input or a file, and never shown

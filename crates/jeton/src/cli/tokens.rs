@@ -111,6 +111,14 @@ pub(super) async fn run(args: TokenArgs, out: Out) -> Result<(), Fault> {
         TokenCommand::Resume(why) => stand(link, &why, "resume", out).await,
         TokenCommand::Revoke(why) => stand(link, &why, "revoke", out).await,
         TokenCommand::CutOff(order) => cut_off(link, &order, out).await,
+        TokenCommand::Erase { tokens } => {
+            let order = json!({"tokens": tokens});
+            let remote = Remote::open(link)?;
+            let erased = remote
+                .order(Method::POST, "/v1/tokens/erase", &order)
+                .await?;
+            out.done(&erased, &format!("{} is erased", tokens.join(", ")))
+        }
         TokenCommand::Whoami => {
             let answer = Remote::open(link)?.get("/v1/whoami").await?;
             if out.json {

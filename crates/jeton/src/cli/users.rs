@@ -19,7 +19,8 @@ Examples:
   jeton user create --name 'Ada Lovelace' --role writer
   jeton user list --all
   jeton user roles usr_… --role writer --role reviewer
-  jeton user suspend usr_…";
+  jeton user suspend usr_…
+  jeton user delete usr_… && jeton user erase usr_…";
 
 const LIST: [Column; 5] = [
     at("id", "/id"),
@@ -88,6 +89,8 @@ enum UserCommand {
     Resume(Who),
     /// Delete a user, for good: their tokens end
     Delete(Who),
+    /// Erase the words beside a deleted user, their tokens and all they did: names, notes, addresses
+    Erase(Who),
 }
 
 /// Words beside a thing, which may be erased.
@@ -157,6 +160,7 @@ pub(super) async fn run(args: UserArgs, out: Out) -> Result<(), Fault> {
         UserCommand::Suspend(who) => stand(link, ("users", &who.user), "suspended", out).await,
         UserCommand::Resume(who) => stand(link, ("users", &who.user), "active", out).await,
         UserCommand::Delete(who) => stand(link, ("users", &who.user), "deleted", out).await,
+        UserCommand::Erase(who) => erase(link, ("users", &who.user), out).await,
     }
 }
 
@@ -173,4 +177,17 @@ pub(super) async fn stand(
         .order(Method::PUT, &path, &order)
         .await?;
     out.done(&after, &format!("{subject} is {state}"))
+}
+
+/// Erases the words beside a user or an application.
+pub(super) async fn erase(
+    link: &Link,
+    (noun, subject): (&str, &str),
+    out: Out,
+) -> Result<(), Fault> {
+    let path = format!("/v1/{noun}/{subject}/erase");
+    let erased = Remote::open(link)?.post(&path).await?;
+    let events = erased.get("events").and_then(Value::as_u64).unwrap_or(0);
+    let words = format!("The words beside {events} events are erased");
+    out.done(&erased, &words)
 }

@@ -48,6 +48,8 @@ needs! {
     TokensRevoke = &[own::TOKENS_REVOKE, own::TOKENS_OWN];
     /// To end many tokens at once.
     TokensCutOff = &[own::TOKENS_REVOKE];
+    /// To erase tokens: not one's own, or a holder could cover its tracks.
+    TokensErase = &[own::TOKENS_WRITE];
     /// To see users and applications.
     SubjectsRead = &[own::SUBJECTS_READ];
     /// To register and change users and applications.
@@ -74,7 +76,7 @@ needs! {
     TilesRead = &[own::EVENTS_READ, own::LEDGER_READ];
     /// To read the whole ledger, of all tenants, with its openings.
     LedgerRead = &[own::LEDGER_READ];
-    /// To rotate peppers.
+    /// To rotate peppers and the ledger's keys.
     KeysWrite = &[own::KEYS_WRITE];
 }
 

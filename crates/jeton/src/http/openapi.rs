@@ -136,6 +136,7 @@ fn id_pattern(path: &str) -> String {
         Some("apis") => of(ApiKind::PREFIX),
         Some("tenants") => of(TenantKind::PREFIX),
         Some("proof") => "^(tok_[0-9a-hjkmnp-tv-z]{26}|[0-9]{1,20})$".to_owned(),
+        Some("ledger") => "^[0-9a-f]{8}$".to_owned(),
         Some("policies") => "^(key|pat|svc|pub)$".to_owned(),
         _ => "^[a-z_]{1,64}$".to_owned(),
     }

@@ -1,5 +1,6 @@
 //! The node: its keys, its one writer, its start and its sweeps.
 
+pub mod audit;
 pub(crate) mod dir;
 pub mod disk;
 pub mod epoch;

@@ -142,6 +142,8 @@ pub struct Node {
     pub gate: Arc<Gate>,
     /// How the state was learnt, and how long that took.
     pub started: Started,
+    /// Held by whoever erases: one at a time, so that the writer never has more than one erasure in a batch.
+    pub erasing: tokio::sync::Mutex<()>,
     readers: Mutex<Vec<Box<dyn Reader>>>,
     store: PathBuf,
     snapshots: Snapshots,
@@ -216,7 +218,11 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     match older(&mut *reader, mark, end)? {
         Some(why) => gate.close(why),
         // What a power cut took from the mark, or an older jeton did not write.
-        None => high_water()?.raise(&end.mark()).map_err(unmarkable)?,
+        None => {
+            high_water()?.raise(&end.mark()).map_err(unmarkable)?;
+            // A crash may have come between a retirement and this.
+            keyring.forget_retired_log_keys(verifier.directory().log())?;
+        }
     }
     let ballast = Ballast::at(place.dir.join("ballast"), place.ballast_bytes);
     ballast.take();
@@ -257,6 +263,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         published,
         gate,
         started,
+        erasing: tokio::sync::Mutex::default(),
         readers: Mutex::new(vec![reader]),
         store: path,
         snapshots: Snapshots {

@@ -6,13 +6,10 @@
 mod command;
 pub mod moment;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::Ordering::Relaxed,
-        mpsc::{Receiver, sync_channel},
-    },
+use std::sync::{
+    Arc,
+    atomic::Ordering::Relaxed,
+    mpsc::{Receiver, sync_channel},
 };
 
 use jeton_core::{
@@ -21,6 +18,7 @@ use jeton_core::{
     id::TokenId,
     leaf::aside_hash,
     refusal::Refusal,
+    subject::Standing,
     time::Time,
     token::record::TokenRecord,
 };
@@ -34,7 +32,7 @@ use jeton_verify::check::Verifier;
 use tokio::sync::watch;
 
 pub use self::command::{Done, Facts, Purpose, Ruling, Shared, Writer};
-use self::command::{Events, Job, Message};
+use self::command::{Events, Job, Message, Overlay};
 use crate::{
     capability::{self, Clock},
     node::{
@@ -127,7 +125,7 @@ impl Salts {
 struct Drafted {
     directory: Directory,
     sealer: Sealer,
-    overlay: HashMap<TokenId, (TokenRecord, u64)>,
+    overlay: Overlay,
     records: Vec<Record>,
     entries: Vec<(Entry, Row)>,
     tiles: Vec<Tile>,
@@ -159,14 +157,21 @@ impl State {
             // What may be lost must not eat the room that revocations need.
             Message::Observe(_)
                 if self.shared.full.load(Relaxed) || self.bench.gate.is_closed() => {}
-            Message::Observe(uses) => {
+            Message::Observe(mut uses) => {
                 self.shared.observations.fetch_add(1, Relaxed);
+                uses.retain(|used| self.may_observe(used.token));
                 match self.bench.store.observe(&uses) {
                     Ok(()) => {}
                     Err(StoreError::Full) => tracing::warn!("no room for observations"),
                     Err(error) => fatal(&error),
                 }
             }
+            Message::Forget(tokens, done) => match self.bench.store.forget_uses(&tokens) {
+                // Whoever asked may be gone.
+                Ok(()) => drop(done.send(())),
+                Err(StoreError::Full) => tracing::warn!("no room to forget observations"),
+                Err(error) => fatal(&error),
+            },
             Message::Moment(asked) => {
                 self.moments
                     .hand_out(&asked, &self.directory, &self.bench.verifier);
@@ -193,7 +198,7 @@ impl State {
         let mut draft = Drafted {
             directory: self.directory.clone(),
             sealer: self.bench.sealer.clone(),
-            overlay: HashMap::new(),
+            overlay: Overlay::new(),
             records: Vec::new(),
             entries: Vec::new(),
             tiles: Vec::new(),
@@ -311,11 +316,19 @@ impl State {
         Ok(())
     }
 
+    /// Whether a use that was seen some seconds ago may be kept: not of a token that was erased since, or whose owner was deleted
+    /// and may be erased already.
+    fn may_observe(&self, token: TokenId) -> bool {
+        let found = self.bench.verifier.record(token);
+        let owner = found.and_then(|t| self.directory.subject(t.tenant, t.subject));
+        owner.is_some_and(|owner| owner.standing != Standing::Deleted)
+    }
+
     fn sequence(&self, draft: &Drafted, record: &Record) -> u64 {
         match record.event.token() {
             None => draft.directory.sequence(&record.event.about(record.tenant)),
             Some(id) => match draft.overlay.get(&id) {
-                Some((_, sequence)) => *sequence,
+                Some(known) => known.as_ref().map_or(0, |(_, sequence)| *sequence),
                 None if matches!(record.event, jeton_core::event::Event::TokenIssued { .. }) => 0,
                 None => self.bench.verifier.with_index(|index| index.sequence(id)),
             },
@@ -330,23 +343,28 @@ impl State {
         sequence: u64,
     ) -> Result<Option<TokenRecord>, &'static str> {
         let Some(id) = record.event.token() else {
+            // What was erased is gone for the rest of the batch, too: an event about it would be the ruin of every later start.
+            let erased = record.event.tokens().map(|id| (id, None));
+            draft.overlay.extend(erased);
             return Ok(None);
         };
         let token = match TokenRecord::issued(index, record.tenant, &record.event) {
             Some(token) => token,
             None => {
-                let known = draft.overlay.get(&id).map(|(token, _)| token.clone());
-                let known = known.or_else(|| {
-                    self.bench
-                        .verifier
-                        .with_index(|i| i.record(id, &draft.directory))
-                });
+                let known = match draft.overlay.get(&id) {
+                    Some(known) => known.as_ref().map(|(token, _)| token.clone()),
+                    None => {
+                        let verifier = &self.bench.verifier;
+                        verifier.with_index(|i| i.record(id, &draft.directory))
+                    }
+                };
                 let mut token = known.ok_or("no such token")?;
                 token.apply(record.at, &record.event).map_err(|e| e.0)?;
                 token
             }
         };
-        draft.overlay.insert(id, (token.clone(), sequence + 1));
+        let known = (token.clone(), sequence + 1);
+        draft.overlay.insert(id, Some(known));
         Ok(Some(token))
     }
 

@@ -4,12 +4,15 @@ use axum::routing::{get, post, put};
 
 use super::{Operation as O, Row, row};
 use crate::http::{
-    caller, health, setup,
+    caller, health,
+    ledger_keys::{self, LedgerKeyView, RetireView},
+    setup,
     tenants::{self, PepperOrder, TenantOrder, TenantView},
     users,
     view::Page,
 };
 
+#[expect(clippy::too_many_lines, reason = "a table: one row for each operation")]
 pub(super) fn rows() -> Vec<Row> {
     vec![
         row(
@@ -85,6 +88,42 @@ pub(super) fn rows() -> Vec<Row> {
             .gives::<TenantView>(200)
             .conflicts(),
             post(tenants::peppers),
+        ),
+        row(
+            O::new(
+                "get",
+                "/v1/ledger/keys",
+                "listLedgerKeys",
+                "List the keys that sign the ledger, retired ones included.",
+            )
+            .needs::<caller::KeysWrite>()
+            .gives::<Page<LedgerKeyView>>(200),
+            get(ledger_keys::list),
+        ),
+        row(
+            O::new(
+                "post",
+                "/v1/ledger/keys",
+                "addLedgerKey",
+                "Put another key of the ledger in force, beside the one that is.",
+            )
+            .needs::<caller::KeysWrite>()
+            .gives::<LedgerKeyView>(201)
+            .conflicts(),
+            post(ledger_keys::add),
+        ),
+        row(
+            O::new(
+                "post",
+                "/v1/ledger/keys/{id}/retire",
+                "retireLedgerKey",
+                "Retire a key of the ledger: it signs no more.",
+            )
+            .needs::<caller::KeysWrite>()
+            .takes::<RetireView>()
+            .gives::<LedgerKeyView>(200)
+            .conflicts(),
+            post(ledger_keys::retire),
         ),
         row(
             O::new("get", "/metrics", "metrics", "Counters for Prometheus.")

@@ -6,6 +6,7 @@ use super::{Operation as O, Row, row};
 use crate::http::{
     apps, caller,
     cursor::PageQuery,
+    erase,
     users::{self, RolesOrder, StandingOrder, UserOrder, UserView},
     view::Page,
 };
@@ -71,6 +72,18 @@ pub(super) fn rows() -> Vec<Row> {
             put(users::set_words),
         ),
         row(
+            O::new(
+                "post",
+                "/v1/users/{id}/erase",
+                "eraseUser",
+                "Erase the words beside a deleted user: names, notes, addresses.",
+            )
+            .needs::<caller::SubjectsWrite>()
+            .gives::<erase::ErasedView>(200)
+            .conflicts(),
+            post(erase::user),
+        ),
+        row(
             O::new("post", "/v1/apps", "createApp", "Register an application.")
                 .needs::<caller::SubjectsWrite>()
                 .takes::<apps::AppOrder>()
@@ -126,6 +139,18 @@ pub(super) fn rows() -> Vec<Row> {
             .takes::<users::WordsOrder>()
             .gives::<apps::AppView>(200),
             put(apps::set_words),
+        ),
+        row(
+            O::new(
+                "post",
+                "/v1/apps/{id}/erase",
+                "eraseApp",
+                "Erase the words beside a deleted application: names, notes, addresses.",
+            )
+            .needs::<caller::SubjectsWrite>()
+            .gives::<erase::ErasedView>(200)
+            .conflicts(),
+            post(erase::app),
         ),
     ]
 }

@@ -4,7 +4,7 @@ use axum::routing::{get, patch, post};
 
 use super::{Operation as O, Row, row};
 use crate::http::{
-    caller, check, holder,
+    caller, check, erase, holder,
     tokens::{
         SecretView, TokenView,
         change::{self, ChangeView},
@@ -87,6 +87,19 @@ pub(super) fn rows() -> Vec<Row> {
             .takes::<CutOffView>()
             .gives::<CutOffDone>(200),
             post(cut_off::cut_off),
+        ),
+        row(
+            O::new(
+                "post",
+                "/v1/tokens/erase",
+                "eraseTokens",
+                "Erase tokens that have been dead for a day: nobody knows them any more.",
+            )
+            .needs::<caller::TokensErase>()
+            .takes::<erase::EraseView>()
+            .gives::<erase::ErasedView>(200)
+            .conflicts(),
+            post(erase::tokens),
         ),
         row(
             O::new("get", "/v1/tokens/{id}", "getToken", "Show a token.")

@@ -32,20 +32,58 @@ impl Keyring {
             .collect()
     }
 
-    /// Makes another ledger key, durably, and gives its public half. It signs nothing before the ledger says that it may. A
-    /// crash after this leaves a key that nothing uses.
+    /// Another ledger key, durably kept: its public half. It signs nothing before the ledger says that it may. A crash after this
+    /// leaves a key that the ledger does not know; then that one is given.
     ///
     /// # Errors
     /// [`KeyringError`] if the file cannot be written.
-    pub fn add_log_key(&self) -> Result<[u8; 32], KeyringError> {
+    pub fn add_log_key(&self, log: &Log) -> Result<[u8; 32], KeyringError> {
+        let known = |public: &[u8; 32]| log.keys.iter().any(|k| k.public == *public);
+        let here = self.log_seeds(|seed| self.public(seed))?;
+        if let Some(spare) = here.into_iter().find(|public| !known(public)) {
+            return Ok(spare);
+        }
         let seed = Zeroizing::new(capability::draw::<32>());
+        let public = self.public(&seed)?;
         self.change(|content| {
             let more = content.log_seeds_more.get_or_insert_default();
             more.push(Seed(*seed));
             Ok(())
         })?;
-        let sealed = || KeyringError::Sealed(self.path.clone());
-        let key = SigningKey::from_seed("ledger", &seed).map_err(|_| sealed())?;
+        Ok(public)
+    }
+
+    /// Removes the seeds of keys that the ledger has retired. The last one stays whatever is said of it: a keyring has one.
+    ///
+    /// # Errors
+    /// [`KeyringError`] if the file cannot be written.
+    pub fn forget_retired_log_keys(&self, log: &Log) -> Result<(), KeyringError> {
+        let retired = |public: &[u8; 32]| {
+            let mut gone = log.keys.iter().filter(|k| k.retired.is_some());
+            gone.any(|k| k.public == *public)
+        };
+        let here = self.log_seeds(|seed| self.public(seed))?;
+        let stays: Vec<bool> = here.iter().map(|public| !retired(public)).collect();
+        if stays.iter().all(|stays| *stays) || !stays.contains(&true) {
+            return Ok(());
+        }
+        self.change(|content| {
+            let more = content.log_seeds_more.take().unwrap_or_default();
+            let all = core::iter::once(Seed(content.log_seed)).chain(more);
+            let kept = all.zip(&stays).filter(|(_, stays)| **stays);
+            let mut kept = kept.map(|(seed, _)| seed);
+            if let Some(first) = kept.next() {
+                content.log_seed = first.0;
+            }
+            content.log_seeds_more = Some(kept.collect());
+            Ok(())
+        })
+    }
+
+    /// The public half of a seed: the same under every name.
+    fn public(&self, seed: &[u8; 32]) -> Result<[u8; 32], KeyringError> {
+        let key = SigningKey::from_seed("ledger", seed);
+        let key = key.map_err(|_| KeyringError::Sealed(self.path.clone()))?;
         Ok(*key.verifier().public_key())
     }
 

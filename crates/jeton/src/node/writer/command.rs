@@ -23,6 +23,10 @@ use jeton_verify::check::Verifier;
 
 use super::moment;
 
+/// What a batch has made of tokens so far: as each is now, and how many events it has had. `None`: it was erased, though the index
+/// hears of that only with the whole batch.
+pub(super) type Overlay = HashMap<TokenId, Option<(TokenRecord, u64)>>;
+
 /// What a command is decided on: the state after all that was decided before it.
 pub struct Facts<'a> {
     /// Everything but the tokens.
@@ -30,7 +34,7 @@ pub struct Facts<'a> {
     /// When the batch is decided.
     pub now: Time,
     pub(super) verifier: &'a Verifier,
-    pub(super) overlay: &'a HashMap<TokenId, (TokenRecord, u64)>,
+    pub(super) overlay: &'a Overlay,
 }
 
 impl Facts<'_> {
@@ -38,10 +42,19 @@ impl Facts<'_> {
     #[must_use]
     pub fn token(&self, id: TokenId) -> Option<TokenRecord> {
         match self.overlay.get(&id) {
-            Some((token, _)) => Some(token.clone()),
+            Some(known) => known.as_ref().map(|(token, _)| token.clone()),
             None => self
                 .verifier
                 .with_index(|index| index.record(id, self.directory)),
+        }
+    }
+
+    /// How many events a token has had; none of one that is not known.
+    #[must_use]
+    pub fn events_of(&self, id: TokenId) -> u64 {
+        match self.overlay.get(&id) {
+            Some(known) => known.as_ref().map_or(0, |(_, events)| *events),
+            None => self.verifier.with_index(|index| index.sequence(id)),
         }
     }
 }
@@ -147,6 +160,7 @@ impl<T: Send, F: FnOnce(&Facts<'_>) -> Ruling<T> + Send> Job for Ordered<T, F> {
 pub(super) enum Message {
     Job(Box<dyn Job>),
     Observe(Vec<LastUse>),
+    Forget(Vec<TokenId>, tokio::sync::oneshot::Sender<()>),
     Moment(SyncSender<moment::Moment>),
     Checkpoint(u64, String, SyncSender<()>),
     Stop,
@@ -205,6 +219,21 @@ impl Writer {
     pub fn observe(&self, uses: Vec<LastUse>) {
         // A full queue has better things to do.
         drop(self.queue.try_send(Message::Observe(uses)));
+    }
+
+    /// Has the observed uses of tokens forgotten, durably: when, and from where.
+    ///
+    /// # Errors
+    /// [`Refusal::Busy`] when the queue is full; [`Refusal::OutcomeUnknown`] when the writer ended meanwhile, or had no room.
+    pub async fn forget_uses(&self, tokens: Vec<TokenId>) -> Result<(), Refusal> {
+        let (done, forgotten) = tokio::sync::oneshot::channel();
+        self.queue
+            .try_send(Message::Forget(tokens, done))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => Refusal::Busy,
+                TrySendError::Disconnected(_) => Refusal::Unavailable,
+            })?;
+        forgotten.await.map_err(|_| Refusal::OutcomeUnknown)
     }
 
     /// Keeps a signed checkpoint, and waits until it is durable: on a thread that may block. `false`: the writer has ended.

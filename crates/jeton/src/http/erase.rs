@@ -1,0 +1,94 @@
+//! Erasing: the words beside a deleted user or application, and tokens that have been dead for a day.
+
+use http::StatusCode;
+use jeton_core::{
+    id::{AppId, TokenId, UserId},
+    refusal::{Blame, Refusal},
+    subject::SubjectId,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    app::erase::{self, Erased},
+    http::{
+        caller::{Caller, SubjectsWrite, TokensErase},
+        error::Problem,
+        extract::{Order, PathId},
+        routes::Reply,
+    },
+};
+
+/// The most tokens of one order.
+const TOKENS_MAX: usize = 256;
+
+/// What was erased.
+#[derive(Serialize, JsonSchema)]
+pub struct ErasedView {
+    /// The words beside so many events are gone, or so many events whole; their leaves in the ledger stay.
+    pub events: u64,
+}
+
+fn told(erased: Erased) -> Reply<ErasedView> {
+    let Erased { events, size } = erased;
+    Reply::new(StatusCode::OK, ErasedView { events }).at(size)
+}
+
+/// Erases the words beside a deleted user.
+pub async fn user(
+    caller: Caller<SubjectsWrite>,
+    PathId(id): PathId<UserId>,
+) -> Result<Reply<ErasedView>, Problem> {
+    Ok(told(
+        erase::words(&caller.ctx(), SubjectId::User(id)).await?,
+    ))
+}
+
+/// Erases the words beside a deleted application.
+pub async fn app(
+    caller: Caller<SubjectsWrite>,
+    PathId(id): PathId<AppId>,
+) -> Result<Reply<ErasedView>, Problem> {
+    Ok(told(erase::words(&caller.ctx(), SubjectId::App(id)).await?))
+}
+
+/// Which tokens shall go.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EraseView {
+    /// Their ids: all go, or none.
+    #[schemars(length(min = 1, max = 256))]
+    pub tokens: Vec<String>,
+}
+
+impl EraseView {
+    fn read(&self) -> Result<Vec<TokenId>, Blame> {
+        if self.tokens.len() > TOKENS_MAX {
+            let rule = "at most 256 tokens at once";
+            return Err(Blame::field(Refusal::TooMany, "tokens", rule));
+        }
+        if self.tokens.is_empty() {
+            let rule = "name at least one token";
+            return Err(Blame::field(Refusal::FieldInvalid, "tokens", rule));
+        }
+        let mut read: Vec<TokenId> = Vec::with_capacity(self.tokens.len());
+        for (at, text) in self.tokens.iter().enumerate() {
+            let blame = |rule| Blame::field(Refusal::FieldInvalid, format!("tokens[{at}]"), rule);
+            let id = text.parse().map_err(|_| blame("an id as tok_…"))?;
+            if read.contains(&id) {
+                return Err(blame("it stands there twice"));
+            }
+            read.push(id);
+        }
+        Ok(read)
+    }
+}
+
+/// Erases dead tokens.
+pub async fn tokens(
+    caller: Caller<TokensErase>,
+    order: Order<EraseView>,
+) -> Result<Reply<ErasedView>, Problem> {
+    let tokens = order.value.read()?;
+    Ok(told(erase::openings(&caller.ctx(), &tokens).await?))
+}
