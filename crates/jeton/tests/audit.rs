@@ -346,9 +346,10 @@ async fn a_row_without_a_leaf_is_nobody() {
         .unwrap();
     let event = answers(&tenant.on(&server), ghost).await;
     let (event_status, event_found) = place.findings(without);
+    let row_of_event = size.to_string();
     let event_named = event_found
         .iter()
-        .any(|f| f["table"] == "event" && f["row"] == size.to_string());
+        .any(|f| f["table"] == "event" && f["row"] == *row_of_event);
     server.stop().await;
     let refused = must_not_start(place.dir()).await;
     // With the head moved up to it, too.

@@ -7,6 +7,7 @@ use jeton_core::{
     leaf::{LEAF_BYTES, LeafKind, LeafParts, TagKey, commit},
 };
 
+use super::Finding;
 use crate::{Stored, ledger};
 
 /// What a stored opening is, before anything is compared with it.
@@ -78,14 +79,22 @@ const fn part(name: &'static str, from: usize, to: usize) -> Part {
 }
 
 impl Part {
+    /// That it differs in the leaf at an index.
+    #[must_use]
+    pub fn finding(&self, index: u64) -> Finding {
+        let Self { name, from, to } = *self;
+        let what =
+            format!("the leaf does not commit to the record: bytes {from}..{to}, the {name}");
+        Finding::at_leaf(index, what).field(name)
+    }
+
     fn of<'a>(&self, leaf: &'a [u8]) -> Option<&'a [u8]> {
         leaf.get(self.from..self.to)
     }
 }
 
-/// Compares a stored leaf with what it must be: the first part that differs.
-#[must_use]
-pub fn leaf_difference(
+/// Compares a stored leaf with what it must be under some numbers: the first part that differs.
+fn leaf_difference(
     leaf: &[u8],
     record: &Record,
     commit: [u8; 32],
@@ -111,20 +120,68 @@ pub fn leaf_difference(
     Some(PARTS.iter().find(wrong).copied().unwrap_or(whole))
 }
 
-/// The numbers that a leaf's tags stand for, not below those that are due: for going on behind events that are missing, whose
-/// tenants nobody knows any more. `None`: none within `missing` events of them.
-#[must_use]
-pub fn find_numbers(
+/// How many events are missing so far: so far may the numbers in tags be ahead of those that were counted.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Missing {
+    events: u64,
+    in_vain: u32,
+}
+
+/// The furthest that numbers are looked for ahead.
+const AHEAD_MAX: u64 = 1024;
+/// So often a search may find nothing, before none is tried any more: a ledger of wrong tags must not cost a search each.
+const IN_VAIN_MAX: u32 = 100;
+
+impl Missing {
+    /// So many events are not there, or cannot be read.
+    pub fn add(&mut self, events: u64) {
+        self.events = self.events.saturating_add(events);
+    }
+
+    /// Whether none is missing.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        self.events == 0
+    }
+
+    /// Compares a stored leaf with what it must be: the numbers under which it stands, and the first part that differs.
+    ///
+    /// Behind missing events, of which nobody knows any more whose they were, it may stand under later numbers than `due`.
+    pub fn compare(
+        &mut self,
+        leaf: &[u8],
+        (record, commit): (&Record, [u8; 32]),
+        key: &TagKey,
+        due: Numbers,
+    ) -> (Numbers, Option<Part>) {
+        let compare = |numbers| leaf_difference(leaf, record, commit, key, numbers);
+        let first = compare(due);
+        if first.is_none() || self.is_none() || self.in_vain >= IN_VAIN_MAX {
+            return (due, first);
+        }
+        let ahead = self.events.min(AHEAD_MAX);
+        match find_numbers(leaf, record, key, due, ahead) {
+            Some(numbers) => (numbers, compare(numbers)),
+            None => {
+                self.in_vain += 1;
+                (due, first)
+            }
+        }
+    }
+}
+
+/// The numbers that a leaf's tags stand for, not below those that are due. `None`: none within `ahead` events of them.
+fn find_numbers(
     leaf: &[u8],
     record: &Record,
     key: &TagKey,
     due: Numbers,
-    missing: u64,
+    ahead: u64,
 ) -> Option<Numbers> {
     let about = record.event.about(record.tenant);
     let tag = |part: Part, due: u64, make: &dyn Fn(u64) -> [u8; 32]| {
         let kept = part.of(leaf)?;
-        (due..=due.saturating_add(missing)).find(|n| make(*n)[..] == *kept)
+        (due..=due.saturating_add(ahead)).find(|n| make(*n)[..] == *kept)
     };
     Some(Numbers {
         tenant: tag(TENANT_TAG, due.tenant, &|n| key.tenant_tag(n))?,

@@ -18,11 +18,8 @@ use jeton_core::{
 
 use super::{
     finding::{Finding, Findings},
-    opening::{Numbers, find_numbers, leaf_difference},
+    opening::{Missing, Numbers},
 };
-
-/// The most missing events that tags are searched for.
-const MISSING_MAX: u64 = 1024;
 
 /// A token, as replay knows it.
 pub(super) struct Known {
@@ -65,13 +62,13 @@ pub(super) struct Replay {
     tenants: HashMap<TenantId, u64>,
     things: HashMap<[u8; 16], Thing>,
     terms: HashSet<Arc<Terms>>,
-    missing: u64,
+    missing: Missing,
 }
 
 impl Replay {
     /// So many events are not there, or cannot be read.
     pub(super) fn pass_over(&mut self, events: u64) {
-        self.missing = self.missing.saturating_add(events);
+        self.missing.add(events);
     }
 
     /// The last event about a thing other than a token.
@@ -96,11 +93,8 @@ impl Replay {
                 due
             }
             Some(key) => {
-                let (numbers, wrong) = self.leaf((leaf, due), (record, commit), key);
-                found.extend(wrong.map(|finding| Finding {
-                    row: index.to_string(),
-                    ..finding.token(token).leaf(Some(index))
-                }));
+                let (numbers, wrong) = self.missing.compare(leaf, (record, commit), key, due);
+                found.extend(wrong.map(|part| part.finding(index).token(token)));
                 numbers
             }
         };
@@ -138,32 +132,6 @@ impl Replay {
         };
         let tenant = self.tenants.get(&record.tenant).copied().unwrap_or(0) + 1;
         Numbers { tenant, about }
-    }
-
-    /// Compares a leaf, and says under which numbers it stands.
-    fn leaf(
-        &self,
-        (leaf, due): (&[u8], Numbers),
-        (record, commit): (&Record, [u8; 32]),
-        key: &TagKey,
-    ) -> (Numbers, Option<Finding>) {
-        let compare = |numbers| leaf_difference(leaf, record, commit, key, numbers);
-        let Some(part) = compare(due) else {
-            return (due, None);
-        };
-        let missing = self.missing.min(MISSING_MAX);
-        let numbers = if missing > 0 {
-            find_numbers(leaf, record, key, due, missing).unwrap_or(due)
-        } else {
-            due
-        };
-        if numbers != due && compare(numbers).is_none() {
-            return (numbers, None);
-        }
-        let (name, from, to) = (part.name, part.from, part.to);
-        let what =
-            format!("the leaf does not commit to the record: bytes {from}..{to}, the {name}");
-        (numbers, Some(Finding::at_leaf(0, what).field(name)))
     }
 
     /// Takes an event about a token: the event before it that changed the same row.

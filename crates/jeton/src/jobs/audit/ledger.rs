@@ -10,7 +10,7 @@ use jeton_store::{
     Continue, Reader as _, StoreError, Stored,
     fsck::{
         Finding, bytes_that_differ,
-        opening::{Numbers, Opening, find_numbers, leaf_difference},
+        opening::{Missing, Numbers, Opening},
         trail,
     },
     ledger::Sealer,
@@ -24,8 +24,6 @@ use crate::node::start::Node;
 const EVENTS_AT_ONCE: usize = 256;
 /// How many tokens are looked up under one hold of the index: some microseconds.
 pub(super) const LOOK_UPS_AT_ONCE: usize = 32;
-/// The most missing events that tags are searched for.
-const MISSING_MAX: u64 = 1024;
 
 /// How many events a thing has had below the round's limit, and which was the last.
 #[derive(Clone, Copy, Default)]
@@ -73,7 +71,7 @@ pub(super) struct Ledger {
     /// A leaf is missing: the tree cannot be compared behind it.
     broken: bool,
     next: u64,
-    missing: u64,
+    missing: Missing,
     tenants: HashMap<TenantId, u64>,
     counted: Counted,
     /// The youngest checkpoint that the node signed, as it knows by itself.
@@ -86,7 +84,7 @@ impl Ledger {
             sealer: Sealer::new(),
             broken: false,
             next: 0,
-            missing: 0,
+            missing: Missing::default(),
             tenants: HashMap::new(),
             counted: Counted {
                 tokens: Vec::new(),
@@ -143,7 +141,7 @@ impl Ledger {
                 format!("index {missing} is missing: leaf {missing} has no opening and no row");
             going.found(Finding::at_leaf(missing, what));
         }
-        self.missing += index - self.next;
+        self.missing.add(index - self.next);
         self.next = index;
         self.broken = true;
     }
@@ -197,15 +195,15 @@ impl Ledger {
                     going.found(Finding::at_leaf(index, what).token(record.event.token()));
                 }
                 // Behind what is missing, the event before it may be, too.
-                let previous = previous.filter(|_| self.missing == 0);
+                let previous = previous.filter(|_| self.missing.is_none());
                 trail_beside(going, index, record, previous)
             }
             Opening::Absent if excused(going.means.node, index) => {
-                self.missing += 1;
+                self.missing.add(1);
                 Ok(())
             }
             Opening::Absent | Opening::NotCanonical => {
-                self.missing += 1;
+                self.missing.add(1);
                 let what = match opening {
                     Opening::Absent => format!("leaf {index} has no opening"),
                     Opening::NotCanonical | Opening::Read { .. } => {
@@ -227,24 +225,17 @@ impl Ledger {
         position: Option<u32>,
     ) {
         let token = record.event.token();
-        let finding = |what: String| Finding::at_leaf(stored.index, what).token(token);
         let Some(key) = going.means.node.keyring.tag_key(record.tenant) else {
-            return going.found(finding("the keyring has no key for its tenant".to_owned()));
+            let what = "the keyring has no key for its tenant";
+            return going.found(Finding::at_leaf(stored.index, what).token(token));
         };
         let due = self.numbers(record, position);
-        let compare = |numbers| leaf_difference(&stored.leaf, record, commit, &key, numbers);
-        let Some(part) = compare(due) else {
-            return self.count(record, stored.index, position, due);
-        };
-        let missing = self.missing.min(MISSING_MAX);
-        let found = find_numbers(&stored.leaf, record, &key, due, missing);
-        let numbers = found.unwrap_or(due);
+        let (numbers, wrong) = self
+            .missing
+            .compare(&stored.leaf, (record, commit), &key, due);
         self.count(record, stored.index, position, numbers);
-        if compare(numbers).is_some() {
-            let (name, from, to) = (part.name, part.from, part.to);
-            let what =
-                format!("the leaf does not commit to the record: bytes {from}..{to}, the {name}");
-            going.found(finding(what).field(name));
+        if let Some(part) = wrong {
+            going.found(part.finding(stored.index).token(token));
         }
     }
 
