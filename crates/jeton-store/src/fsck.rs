@@ -21,7 +21,7 @@ use jeton_core::{
     id::TenantId,
     leaf::TagKey,
 };
-use jeton_tlog::{Policy, VerifierKey, WitnessKey};
+use jeton_tlog::{Hash, Policy, VerifierKey, WitnessKey};
 
 pub use self::finding::{FINDINGS_MAX, Finding, bytes_that_differ};
 use self::{
@@ -54,6 +54,8 @@ pub struct Report {
     pub genesis: Option<(String, [u8; 32])>,
     /// What the ledger says of itself: its names, and its keys of all times.
     pub log: Log,
+    /// The roots that the leaves give at the sizes that were asked for, as far as they go.
+    pub roots: Vec<(u64, Hash)>,
     /// How many openings are gone, as the ledger says.
     pub erased_openings: u64,
     /// Beside how many events words are gone, as the ledger says.
@@ -117,8 +119,19 @@ pub fn fsck(
     keys: &dyn Fn(TenantId) -> Option<TagKey>,
     log: &VerifierKey,
 ) -> Result<Report, StoreError> {
-    let keys = Keys { tags: keys, log };
-    frozen(reader, keys, None)
+    with_roots(reader, Keys { tags: keys, log }, &[])
+}
+
+/// [`fsck`] that also tells the roots at some sizes: for whoever remembers one.
+///
+/// # Errors
+/// As [`fsck`].
+pub fn with_roots(
+    reader: &mut dyn Reader,
+    keys: Keys<'_>,
+    sizes: &[u64],
+) -> Result<Report, StoreError> {
+    frozen(reader, keys, (None, sizes))
 }
 
 /// [`fsck`] without one of its comparisons: it must miss what that one finds.
@@ -130,30 +143,35 @@ pub fn danger_without(
     reader: &mut dyn Reader,
     keys: Keys<'_>,
 ) -> Result<Report, StoreError> {
-    frozen(reader, keys, Some(part))
+    frozen(reader, keys, (Some(part), &[]))
 }
 
 fn frozen(
     reader: &mut dyn Reader,
     keys: Keys<'_>,
-    without: Option<Part>,
+    (without, sizes): (Option<Part>, &[u64]),
 ) -> Result<Report, StoreError> {
     reader.freeze()?;
-    let report = check(reader, keys, without);
+    let report = check(reader, keys, (without, sizes));
     reader.thaw()?;
     Ok(report)
 }
 
-fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Report {
+fn check(
+    reader: &mut dyn Reader,
+    keys: Keys<'_>,
+    (without, sizes): (Option<Part>, &[u64]),
+) -> Report {
     let mut found = Findings::default();
     let mut checkpoints = Vec::new();
     let read = reader.checkpoints(&mut |size, note| checkpoints.push((size, note)));
     heard("checkpoint", read, &mut found);
-    let signed: HashSet<u64> = checkpoints
+    let mut signed: HashSet<u64> = checkpoints
         .iter()
         .filter_map(|(size, _)| u64::try_from(*size).ok())
         .collect();
     let newest = signed.iter().max().copied();
+    signed.extend(sizes);
     let head = reader
         .head()
         .map_err(|error| found.unreadable("head", &error))
@@ -191,6 +209,7 @@ fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Repo
         root: fsck.tree.root(),
         genesis: fsck.replay.genesis,
         log: Log::clone(fsck.replay.directory.log()),
+        roots: fsck.tree.roots(sizes),
         erased_openings,
         erased_words: fsck.trail.erased,
         dropped: fsck.found.dropped,
@@ -338,7 +357,7 @@ impl Fsck<'_> {
     }
 
     /// Events that are not there. As far as tiles kept the hashes of their leaves, what follows them can still be compared.
-    fn gap(&mut self, from: u64, to: u64, hashes: Vec<jeton_tlog::Hash>) {
+    fn gap(&mut self, from: u64, to: u64, hashes: Vec<Hash>) {
         let told = match self.without {
             Some(Part::Openings) => 0,
             None | Some(Part::Tree | Part::Rows) => GAP_MAX,

@@ -27,13 +27,21 @@ pub(super) struct Tree {
 impl Tree {
     /// An empty one, that will remember its root at the sizes `signed`.
     pub(super) fn new(signed: HashSet<u64>) -> Self {
+        let sealer = Sealer::new();
+        let empty = signed.contains(&0).then(|| (0, sealer.root()));
         Self {
-            sealer: Sealer::new(),
             broken_at: None,
             due: Vec::new(),
             signed,
-            roots: HashMap::new(),
+            roots: empty.into_iter().collect(),
+            sealer,
         }
+    }
+
+    /// The roots at some sizes, as far as the leaves are known.
+    pub(super) fn roots(&self, sizes: &[u64]) -> Vec<(u64, Hash)> {
+        let known = |size: &u64| Some((*size, *self.roots.get(size)?));
+        sizes.iter().filter_map(known).collect()
     }
 
     /// Grows by the next leaf.
