@@ -8,7 +8,6 @@
 )]
 
 #[path = "fsck/sound.rs"]
-#[expect(dead_code, reason = "another test asks more of it")]
 mod sound;
 mod world;
 
