@@ -17,7 +17,12 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
 };
-use jeton_core::{directory::Directory, id::TenantId, leaf::TagKey, token::digest::Pepper};
+use jeton_core::{
+    directory::Directory,
+    id::TenantId,
+    leaf::{SealKey, TagKey},
+    token::digest::Pepper,
+};
 use jeton_verify::check::Peppers;
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -124,6 +129,7 @@ pub struct Keyring {
     content: Mutex<Content>,
     prepared: ArcSwap<HashMap<TenantId, Prepared>>,
     mac: hmac::Key,
+    seal: SealKey,
 }
 
 /// Where the key-encryption key comes from: never the environment or the command line.
@@ -183,9 +189,16 @@ impl Keyring {
             path: path.to_owned(),
             kek,
             prepared: ArcSwap::from_pointee(prepare(&content)),
+            seal: seal_key(&content),
             mac: hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key),
             content: Mutex::new(content),
         }
+    }
+
+    /// The key that seals records.
+    #[must_use]
+    pub fn seal_key(&self) -> &SealKey {
+        &self.seal
     }
 
     /// A tag over bytes that only this authority can make: for cursors and snapshots, by label.
@@ -333,6 +346,14 @@ impl Keyring {
         *content = next;
         Ok(())
     }
+}
+
+/// A key of its own under the authority's, so that no tag of another purpose is ever a salt.
+fn seal_key(content: &Content) -> SealKey {
+    let mac = hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key);
+    let key = Zeroizing::new(hmac::sign(&mac, b"seal/v1\0").as_ref().to_vec());
+    // A tag of this algorithm has 32 bytes.
+    SealKey::new(&key.as_slice().try_into().unwrap_or(content.mac_key))
 }
 
 fn keys_of(content: &mut Content, tenant: TenantId) -> Result<&mut TenantKeys, KeyringError> {
