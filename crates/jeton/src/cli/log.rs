@@ -13,6 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::{
     fault::{FINDINGS, Fault, chain},
     link::Link,
+    log_repair,
     out::{Out, line},
     receipt, remote,
     store::Place,
@@ -27,7 +28,10 @@ Examples:
   jeton log mirror https://tokens.example.com/log ./mirror --ca ca.pem --policy policy --every 1s
   jeton log mirror https://tokens.example.com/log ./mirror --profile operator --openings --once
 
-Both write the files of c2sp.org/tlog-tiles, the checkpoint last, and nothing that was not verified. Exit status: 0 done, 3 the \
+  jeton log recover --data-dir /var/lib/jeton --from-mirror ./mirror
+  jeton log new-epoch --data-dir /var/lib/jeton --reason 'disk lost' --yes
+
+Export and mirror write the files of c2sp.org/tlog-tiles, the checkpoint last, and nothing that was not verified. Exit status: 0 done, 3 the \
 log is not what it must be (rollback, fork, …).";
 
 /// The ledger as files.
@@ -46,6 +50,10 @@ enum LogCommand {
     Export(Export),
     /// Keep a verified copy of a log, this one or any other of C2SP
     Mirror(Mirror),
+    /// Bring back what a restored store lacks, from a mirror that kept the openings
+    Recover(log_repair::Recover),
+    /// Go on without what is lost: end everything that was issued before
+    NewEpoch(log_repair::NewEpoch),
 }
 
 #[derive(Args, Debug)]
@@ -88,6 +96,14 @@ pub(super) async fn run(args: LogArgs, out: Out) -> Result<(), Fault> {
     match args.command {
         LogCommand::Export(given) => export(&args.link, &given, out).await,
         LogCommand::Mirror(given) => mirror(&args.link, &given, out).await,
+        LogCommand::Recover(given) => {
+            args.link.none_for("log recover")?;
+            log_repair::bring_back(given, out).await
+        }
+        LogCommand::NewEpoch(given) => {
+            args.link.none_for("log new-epoch")?;
+            log_repair::begin(given, out).await
+        }
     }
 }
 

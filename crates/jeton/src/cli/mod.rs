@@ -23,6 +23,7 @@ mod inspect;
 mod ledger_keys;
 mod link;
 mod log;
+mod log_repair;
 mod monitor;
 mod names;
 mod out;
