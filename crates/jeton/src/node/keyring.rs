@@ -2,6 +2,7 @@
 //! wrapped by a key-encryption key that lies elsewhere, and never in the database.
 
 mod log;
+mod seal;
 
 use std::{
     collections::HashMap,
@@ -189,16 +190,10 @@ impl Keyring {
             path: path.to_owned(),
             kek,
             prepared: ArcSwap::from_pointee(prepare(&content)),
-            seal: seal_key(&content),
+            seal: seal::key(&content),
             mac: hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key),
             content: Mutex::new(content),
         }
-    }
-
-    /// The key that seals records.
-    #[must_use]
-    pub fn seal_key(&self) -> &SealKey {
-        &self.seal
     }
 
     /// A tag over bytes that only this authority can make: for cursors and snapshots, by label.
@@ -346,14 +341,6 @@ impl Keyring {
         *content = next;
         Ok(())
     }
-}
-
-/// A key of its own under the authority's, so that no tag of another purpose is ever a salt.
-fn seal_key(content: &Content) -> SealKey {
-    let mac = hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key);
-    let key = Zeroizing::new(hmac::sign(&mac, b"seal/v1\0").as_ref().to_vec());
-    // A tag of this algorithm has 32 bytes.
-    SealKey::new(&key.as_slice().try_into().unwrap_or(content.mac_key))
 }
 
 fn keys_of(content: &mut Content, tenant: TenantId) -> Result<&mut TenantKeys, KeyringError> {
