@@ -237,9 +237,10 @@ fn cbor(value: &impl minicbor::Encode<()>) -> Vec<u8> {
 /// Reads a snapshot. `None`: there is none, or it is not ours, or not whole: replay then.
 #[must_use]
 pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
-    let file = BufReader::with_capacity(1 << 20, fs::File::open(path).ok()?);
+    let file = fs::File::open(path).ok()?;
+    let bytes = file.metadata().ok()?.len();
     let mut from = Tagged {
-        stream: file,
+        stream: BufReader::with_capacity(1 << 20, file),
         tag: keyring.mac_context(LABEL),
     };
     if from.get::<8>()? != *MAGIC {
@@ -249,7 +250,9 @@ pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let image = minicbor::decode(&from.section()?).ok()?;
     let directory = Directory::from_image(image).ok()?;
     let terms: Option<Vec<Vec<u8>>> = (0..from.number()?).map(|_| from.section()).collect();
-    let count = from.number()?;
+    // More slots than the file has room for are not even given memory.
+    let slot_bytes = u64::try_from(SlotWords::BYTES).ok()?;
+    let count = from.number().filter(|n| *n <= bytes / slot_bytes)?;
     let mut index = Index::with_room_for(usize::try_from(count).ok()?);
     index.restore_owners(&directory).ok()?;
     for bytes in terms? {
