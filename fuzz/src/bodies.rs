@@ -27,6 +27,9 @@ use jeton_core::{
 };
 use serde_json::{Map, Value};
 
+#[path = "backup.rs"]
+pub mod backup;
+
 // By its path, because the tests of `jeton` include this file by its own.
 #[path = "tlog.rs"]
 pub mod tlog;
@@ -43,6 +46,7 @@ pub const TARGETS: &[Target] = &[
     ("resource_pattern", resource_pattern),
     ("openapi_import", openapi_import),
     ("ots", ots),
+    ("backup", backup::backup),
     ("note", tlog::note),
     ("checkpoint", tlog::checkpoint),
     ("tile_path", tlog::tile_path),

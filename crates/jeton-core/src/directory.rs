@@ -169,6 +169,12 @@ impl Directory {
         self.size
     }
 
+    /// Passes over the events below `index` that are not there to be applied: what they changed is not known, but what
+    /// follows them stands at its own index. For an audit of a ledger that is not whole.
+    pub fn pass_over(&mut self, index: u64) {
+        self.size = self.size.max(index);
+    }
+
     /// The tenant that runs the deployment.
     #[must_use]
     pub fn system(&self) -> Option<TenantId> {
@@ -362,34 +368,40 @@ impl Directory {
     /// The thing that an event has just changed, if it is not a token.
     #[must_use]
     pub fn entity(&self, tenant: TenantId, event: &Event) -> Option<Entity> {
-        let about = event.about(tenant);
+        // What is erased of the operator in another tenant changes no row there.
+        self.thing(&event.about(tenant))
+            .filter(|thing| thing.tenant == tenant)
+    }
+
+    /// The thing with a raw id, if it is not a token.
+    #[must_use]
+    pub fn thing(&self, about: &[u8; 16]) -> Option<Entity> {
         let api = self
             .api_slots
-            .get(&ApiId::from_bytes(about))
+            .get(&ApiId::from_bytes(*about))
             .and_then(|s| at(&self.apis, *s));
         if let Some(api) = api {
-            return Some(Entity::of("api", about, tenant, &**api));
+            return Some(Entity::of("api", *about, api.tenant, &**api));
         }
         let role = self
             .role_slots
-            .get(&RoleId::from_bytes(about))
+            .get(&RoleId::from_bytes(*about))
             .and_then(|s| at(&self.roles, *s));
         if let Some(role) = role {
-            return Some(Entity::of("role", about, tenant, &**role));
+            return Some(Entity::of("role", *about, role.tenant, &**role));
         }
-        let user = SubjectId::User(crate::id::UserId::from_bytes(about));
-        let app = SubjectId::App(crate::id::AppId::from_bytes(about));
+        let user = SubjectId::User(crate::id::UserId::from_bytes(*about));
+        let app = SubjectId::App(crate::id::AppId::from_bytes(*about));
         let subject = self
             .subject_slots
             .get(&user)
             .or_else(|| self.subject_slots.get(&app));
         if let Some(subject) = subject.and_then(|s| at(&self.subjects, *s)) {
-            // What is erased of the operator in another tenant changes no row there.
-            let own = subject.tenant == tenant;
-            return own.then(|| Entity::of(subject.id.kind(), about, tenant, &**subject));
+            let kind = subject.id.kind();
+            return Some(Entity::of(kind, *about, subject.tenant, &**subject));
         }
-        self.tenant(TenantId::from_bytes(about))
-            .map(|t| Entity::of("tenant", about, tenant, &t.without_count()))
+        self.tenant(TenantId::from_bytes(*about))
+            .map(|t| Entity::of("tenant", *about, t.id, &t.without_count()))
     }
 }
 

@@ -1,32 +1,32 @@
 //! Compares ledger, tree, rows and words, and names each difference.
+//!
+//! Everything is derived anew from the leaves and their openings and then held against what is stored. Whatever bytes are in
+//! the store, this ends with a report: what cannot be read is a finding like any other.
 
-use std::collections::{HashMap, HashSet};
+pub mod fields;
+mod finding;
+pub mod opening;
+mod replay;
+pub mod rows;
+pub mod trail;
+mod tree;
+mod walk;
 
-use jeton_core::{
-    directory::Directory,
-    event::Record,
-    id::{TenantId, TokenId},
-    leaf::{LeafKind, LeafParts, TagKey, aside_hash, commit},
-    token::record::TokenRecord,
+use std::collections::HashSet;
+
+use jeton_core::{id::TenantId, leaf::TagKey};
+use jeton_tlog::VerifierKey;
+
+pub use self::finding::{FINDINGS_MAX, Finding, bytes_that_differ};
+use self::{
+    finding::Findings,
+    opening::Opening,
+    replay::Replay,
+    trail::Trail,
+    tree::Tree,
+    walk::{Read, piped},
 };
-use jeton_tlog::{Checkpoint, Hash, Tile, VerifierKey};
-
-use crate::{
-    Continue, Head, Reader, StoreError, Stored, TrailRow,
-    ledger::{self, Sealer},
-    row::{Row, TokenRow},
-};
-
-/// One difference between what is stored and what the ledger explains.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Finding {
-    /// The table that holds it.
-    pub table: &'static str,
-    /// The row.
-    pub row: String,
-    /// What differs, and how.
-    pub what: String,
-}
+use crate::{Continue, Head, Reader, StoreError};
 
 /// What a check of the whole store saw.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -35,41 +35,53 @@ pub struct Report {
     pub events: u64,
     /// How many rows were compared.
     pub rows: u64,
+    /// How many checkpoints were compared.
+    pub checkpoints: u64,
+    /// The size of the newest of them; `None`: there is none.
+    pub signed: Option<u64>,
+    /// Where the head says that the ledger ends; `None`: it cannot be read.
+    pub head: Option<u64>,
     /// The root that the leaves give, in base64.
     pub root: String,
+    /// What the first event says: the name of the log, and the Ed25519 key that signs its checkpoints.
+    pub genesis: Option<(String, [u8; 32])>,
     /// The differences.
     pub findings: Vec<Finding>,
+    /// How many more differences there are in tables that have [`FINDINGS_MAX`].
+    pub dropped: u64,
 }
 
-/// The most findings that are kept: what is that broken needs no longer list.
-pub const FINDINGS_MAX: usize = 1000;
+/// A comparison that can be left out: only for the controls of the gates that prove it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Stored tiles, head and checkpoints.
+    Tree,
+    /// Events with their openings.
+    Openings,
+    /// The rows of the projection.
+    Rows,
+}
 
-/// The most missing rows that one gap names.
-const GAP_MAX: u64 = 10;
+/// The most missing events that one gap names.
+const GAP_MAX: usize = 10;
 
-/// What the trail's row beside an event must hold.
-struct TrailDue {
-    tenant: TenantId,
-    about: [u8; 16],
-    previous: Option<u64>,
-    aside: Option<[u8; 32]>,
+/// The keys that a store is checked with.
+#[derive(Clone, Copy)]
+pub struct Keys<'a> {
+    /// Gives a tenant's tag key.
+    pub tags: &'a dyn Fn(TenantId) -> Option<TagKey>,
+    /// The key of the log's checkpoints.
+    pub log: &'a VerifierKey,
 }
 
 struct Fsck<'a> {
-    keys: &'a dyn Fn(TenantId) -> Option<TagKey>,
-    directory: Directory,
-    tokens: HashMap<TokenId, (TokenRecord, u64)>,
-    last_events: HashMap<[u8; 16], u64>,
-    /// The last event that changed a row of the projection, by kind and raw id.
-    last_rows: HashMap<(&'static str, [u8; 16]), u64>,
-    /// By index; `None` where the opening is erased or cannot be read.
-    trail: HashMap<u64, Option<TrailDue>>,
-    tree: Sealer,
-    /// The index that comes next.
-    next: u64,
-    signed: HashSet<u64>,
-    roots: HashMap<u64, Hash>,
-    report: Report,
+    keys: Keys<'a>,
+    replay: Replay,
+    trail: Trail,
+    tree: Tree,
+    events: u64,
+    found: Findings,
+    without: Option<Part>,
 }
 
 /// Checks the whole store. `keys` gives a tenant's tag key, `log` the key of the log's checkpoints.
@@ -81,374 +93,201 @@ pub fn fsck(
     keys: &dyn Fn(TenantId) -> Option<TagKey>,
     log: &VerifierKey,
 ) -> Result<Report, StoreError> {
-    reader.freeze()?;
-    let report = check(reader, keys, log);
-    reader.thaw()?;
-    report
+    let keys = Keys { tags: keys, log };
+    frozen(reader, keys, None)
 }
 
-fn check(
+/// [`fsck`] without one of its comparisons: it must miss what that one finds.
+///
+/// # Errors
+/// As [`fsck`].
+pub fn danger_without(
+    part: Part,
     reader: &mut dyn Reader,
-    keys: &dyn Fn(TenantId) -> Option<TagKey>,
-    log: &VerifierKey,
+    keys: Keys<'_>,
 ) -> Result<Report, StoreError> {
+    frozen(reader, keys, Some(part))
+}
+
+fn frozen(
+    reader: &mut dyn Reader,
+    keys: Keys<'_>,
+    without: Option<Part>,
+) -> Result<Report, StoreError> {
+    reader.freeze()?;
+    let report = check(reader, keys, without);
+    reader.thaw()?;
+    Ok(report)
+}
+
+/// The keys with which a checkpoint of so many events may be signed.
+fn checkpoint_keys<'k>(keys: &Keys<'k>, _size: Option<u64>) -> &'k [VerifierKey] {
+    core::slice::from_ref(keys.log)
+}
+
+/// Whether an event that was read says that the opening of another is gone for good reason.
+const fn excused(_replay: &Replay, _index: u64) -> bool {
+    false
+}
+
+fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Report {
+    let mut found = Findings::default();
     let mut checkpoints = Vec::new();
-    reader.checkpoints(&mut |size, note| checkpoints.push((size, note)))?;
-    let sizes = checkpoints.iter().map(|(size, _)| u64::try_from(*size));
+    let read = reader.checkpoints(&mut |size, note| checkpoints.push((size, note)));
+    heard("checkpoint", read, &mut found);
+    let signed: HashSet<u64> = checkpoints
+        .iter()
+        .filter_map(|(size, _)| u64::try_from(*size).ok())
+        .collect();
+    let newest = signed.iter().max().copied();
+    let head = reader
+        .head()
+        .map_err(|error| found.unreadable("head", &error))
+        .ok();
     let mut fsck = Fsck {
         keys,
-        directory: Directory::new(),
-        tokens: HashMap::new(),
-        last_events: HashMap::new(),
-        last_rows: HashMap::new(),
-        trail: HashMap::new(),
-        tree: Sealer::new(),
-        next: 0,
-        signed: sizes.flatten().collect(),
-        roots: HashMap::new(),
-        report: Report::default(),
+        replay: Replay::default(),
+        trail: Trail::default(),
+        tree: Tree::new(signed),
+        events: 0,
+        found,
+        without,
     };
-    let head = match reader.head() {
-        Ok(head) => Some(head),
-        Err(error @ StoreError::Inconsistent { .. }) => {
-            fsck.unreadable(&error);
-            None
-        }
-        Err(error) => return Err(error),
-    };
-    let size = head.as_ref().map_or(u64::MAX, |head| head.size);
-    for index in reader.strays()? {
-        fsck.find("event", index, "no index is below zero");
+    fsck.ledger(reader, head.as_ref());
+    if without != Some(Part::Tree) {
+        fsck.tree(reader, head.as_ref(), &checkpoints);
     }
-    let mut tiles = Vec::new();
-    reader.events(0, &mut |stored| {
-        if stored.index >= size {
-            fsck.find("event", stored.index, "it lies beyond the head");
-            return Ok(Continue::No);
-        }
-        tiles.extend(fsck.event(&stored));
-        Ok(Continue::Yes)
-    })?;
-    fsck.tiles(reader, &tiles)?;
-    if let Some(head) = head {
-        fsck.head(&head);
+    let mut rows = 0;
+    if without != Some(Part::Rows) {
+        let compared = rows::compare(reader, &mut fsck.replay, &mut fsck.found);
+        rows = heard("token", compared, &mut fsck.found).unwrap_or(0);
     }
-    for (size, note) in checkpoints {
-        fsck.checkpoint(size, &note, log);
+    let compared = fsck.trail.compare(reader, &mut fsck.found);
+    heard("trail", compared, &mut fsck.found);
+    Report {
+        events: fsck.events,
+        rows,
+        checkpoints: u64::try_from(checkpoints.len()).unwrap_or(u64::MAX),
+        signed: newest,
+        head: head.map(|head| head.size),
+        root: fsck.tree.root(),
+        genesis: fsck.replay.genesis,
+        dropped: fsck.found.dropped,
+        findings: fsck.found.into_vec(),
     }
-    fsck.rows(reader)?;
-    fsck.trail(reader)?;
-    fsck.report.root = fsck.tree.root().to_string();
-    Ok(fsck.report)
+}
+
+/// What was read of a table, or that it cannot be read to its end.
+fn heard<T>(table: &'static str, read: Result<T, StoreError>, found: &mut Findings) -> Option<T> {
+    read.map_err(|error| found.unreadable(table, &error)).ok()
 }
 
 impl Fsck<'_> {
-    #[expect(
-        clippy::needless_pass_by_value,
-        reason = "rows are named by numbers, texts and ids alike"
-    )]
-    fn find(&mut self, table: &'static str, row: impl ToString, what: impl Into<String>) {
-        if self.report.findings.len() < FINDINGS_MAX {
-            self.report.findings.push(Finding {
-                table,
-                row: row.to_string(),
-                what: what.into(),
-            });
+    /// Walks over all events.
+    fn ledger(&mut self, reader: &mut dyn Reader, head: Option<&Head>) {
+        let size = head.map_or(u64::MAX, |head| head.size);
+        if let Some(strays) = heard("event", reader.strays(), &mut self.found) {
+            let stray = |index| Finding::new("event", index, "no index is below zero").field("idx");
+            self.found.extend(strays.into_iter().map(stray));
         }
-    }
-
-    /// A row that is in no legal state.
-    fn unreadable(&mut self, error: &StoreError) {
-        match error {
-            StoreError::Inconsistent { table, column, row } => {
-                self.find(table, row, format!("{column}: no legal value"));
-            }
-            StoreError::Full | StoreError::Disk { .. } | StoreError::Unusable(_) => {
-                self.find("store", "a row", error.to_string());
-            }
-        }
-    }
-
-    fn head(&mut self, head: &Head) {
-        if self.tree.size() != head.size {
-            let there = self.tree.size();
-            let what = format!("the head says {} events, there are {there}", head.size);
-            self.find("head", "size", what);
-        }
-        if self.tree.frontier() != head.frontier {
-            self.find("head", "frontier", "it is not what the leaves give");
-        }
-    }
-
-    fn tiles(&mut self, reader: &mut dyn Reader, due: &[Tile]) -> Result<(), StoreError> {
-        let mut ids = HashSet::new();
-        for tile in due {
-            let (level, n) = (tile.id.level(), tile.id.index());
-            ids.insert((i64::from(level), i64::try_from(n).unwrap_or(i64::MAX)));
-            let kept = reader.tile(level, n)?;
-            if kept.as_deref() != Some(&tile.bytes[..]) {
-                self.find("tile", tile.id.path(), "it is not what the leaves give");
-            }
-        }
-        let mut ghosts = Vec::new();
-        reader.tiles(&mut |level, n| {
-            if !ids.contains(&(level, n)) && ghosts.len() < FINDINGS_MAX {
-                ghosts.push(format!("level {level}, number {n}"));
-            }
-        })?;
-        for ghost in ghosts {
-            self.find("tile", ghost, "no leaves give this tile");
-        }
-        Ok(())
-    }
-
-    fn event(&mut self, stored: &Stored) -> Vec<Tile> {
-        for index in (self.next..stored.index).take(usize::try_from(GAP_MAX).unwrap_or(0)) {
-            self.find("event", index, format!("index {index} is missing"));
-        }
-        self.next = stored.index.saturating_add(1);
-        let tiles = self.tree.push(&stored.leaf);
-        if self.signed.contains(&self.tree.size()) {
-            self.roots.insert(self.tree.size(), self.tree.root());
-        }
-        self.report.events += 1;
-        self.trail.insert(stored.index, None);
-        let Some((salt, bytes)) = &stored.opening else {
-            self.find(
-                "event",
-                stored.index,
-                format!("leaf {} has no opening", stored.index),
-            );
-            return tiles;
-        };
-        match ledger::decode(bytes) {
-            None => self.find("event", stored.index, "the record is not canonical"),
-            Some(record) => self.replay(stored, salt, bytes, &record),
-        }
-        tiles
-    }
-
-    fn replay(&mut self, stored: &Stored, salt: &[u8; 32], bytes: &[u8], record: &Record) {
-        let index = stored.index;
-        let about = record.event.about(record.tenant);
-        match (self.keys)(record.tenant) {
-            None => self.find("event", index, "the keyring has no key for its tenant"),
-            Some(key) => {
-                let token = record.event.token();
-                let about_sequence = match token {
-                    Some(id) => self.tokens.get(&id).map_or(0, |(_, n)| *n),
-                    None => self.directory.sequence(&about),
-                };
-                let tenant_sequence = self.directory.tenant_events(record.tenant) + 1;
-                let leaf = LeafParts {
-                    kind: LeafKind::of(&record.event),
-                    at: record.at,
-                    key: &key,
-                    tenant_sequence,
-                    about,
-                    about_sequence,
-                    commit: commit(salt, bytes),
-                };
-                if leaf.bytes()[..] != stored.leaf[..] {
-                    self.find("event", index, "the leaf does not commit to the record");
+        let walked = piped(
+            |each: &mut dyn FnMut(Read) -> Continue| walk::events(reader, size, each),
+            |read| match read {
+                Read::Event {
+                    index,
+                    leaf,
+                    hash,
+                    opening,
+                } => {
+                    self.tree.push(hash);
+                    self.event(index, &leaf, &opening);
                 }
-            }
-        }
-        if let Err(error) = self.directory.apply(index, record) {
-            self.find("event", index, error.to_string());
-        }
-        self.replay_token(index, record);
-        let due = TrailDue {
-            tenant: record.tenant,
-            about,
-            previous: self.previous(index, record),
-            aside: record.aside,
-        };
-        self.trail.insert(index, Some(due));
-        self.last_events.insert(about, index);
-    }
-
-    /// The event before this one that changed the same row; from now on, this one.
-    fn previous(&mut self, index: u64, record: &Record) -> Option<u64> {
-        let about = record.event.about(record.tenant);
-        let kind = match record.event.token() {
-            Some(_) => "token",
-            None => self.directory.entity(record.tenant, &record.event)?.kind,
-        };
-        self.last_rows.insert((kind, about), index)
-    }
-
-    fn replay_token(&mut self, index: u64, record: &Record) {
-        let Some(id) = record.event.token() else {
-            return;
-        };
-        if let Some(fresh) = TokenRecord::issued(index, record.tenant, &record.event) {
-            if self.tokens.insert(id, (fresh, 1)).is_some() {
-                self.find("event", index, "a token is issued twice");
-            }
-            return;
-        }
-        match self.tokens.get_mut(&id) {
-            None => self.find("event", index, "no such token"),
-            Some((token, n)) => {
-                *n += 1;
-                if let Err(error) = token.apply(record.at, &record.event) {
-                    self.find("event", index, error.to_string());
+                Read::Gap { from, to, hashes } => self.gap(from, to, hashes),
+                Read::Beyond(index) => {
+                    self.found
+                        .add(Finding::at_leaf(index, "it lies beyond the head"));
                 }
-            }
-        }
-    }
-
-    fn checkpoint(&mut self, size: i64, note: &str, log: &VerifierKey) {
-        match Checkpoint::open(note.as_bytes(), log) {
-            Err(error) => self.find("checkpoint", size, error.to_string()),
-            Ok(open) => {
-                let own = u64::try_from(size).is_ok_and(|size| size == open.size());
-                if !own || self.roots.get(&open.size()) != Some(open.root()) {
-                    self.find(
-                        "checkpoint",
-                        size,
-                        "the signed root is not what the leaves give",
-                    );
-                }
-            }
-        }
-    }
-
-    fn rows(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
-        let mut entities: HashMap<_, _> = self
-            .directory
-            .entities()
-            .map(|e| ((e.kind, e.id), e))
-            .collect();
-        let mut tokens: HashMap<TokenId, TokenRow> = self
-            .tokens
+            },
+        );
+        heard("event", walked, &mut self.found);
+        let replay = &self.replay;
+        let unopened = replay
+            .unopened
             .iter()
-            .map(|(id, (token, _))| (*id, TokenRow::of(token)))
-            .collect();
-        let mut found = Vec::new();
-        let mut count = 0;
-        let last_events = &self.last_events;
-        let mut unreadable = Vec::new();
-        reader.rows(&mut |read| {
-            count += 1;
-            let (row, event) = match read {
-                Ok(read) => read,
-                Err(error) => return unreadable.push(error),
-            };
-            match row {
-                Row::Token(kept) => {
-                    let due = tokens.remove(&kept.id);
-                    let what = token_difference(due.as_ref(), &kept)
-                        .or_else(|| event_difference(last_events, kept.id.bytes(), event));
-                    found.extend(what.map(|what| ("token", kept.id.to_string(), what)));
-                }
-                Row::Entity(kept) => {
-                    let due = entities.remove(&(kept.kind, kept.id));
-                    let what = match due {
-                        None => Some("no event explains this row".to_owned()),
-                        Some(due) if due != kept => Some("it is not what replay gives".to_owned()),
-                        Some(_) => event_difference(last_events, &kept.id, event),
-                    };
-                    let name = format!("{} {}", kept.kind, TenantId::from_bytes(kept.id));
-                    found.extend(what.map(|what| ("entity", name, what)));
-                }
-                Row::None => {}
+            .filter(|index| !excused(replay, **index));
+        self.found.extend(unopened.map(|index| {
+            Finding::at_leaf(*index, format!("leaf {index} has no opening")).field("record")
+        }));
+    }
+
+    fn event(&mut self, index: u64, leaf: &[u8], opening: &Opening) {
+        self.events += 1;
+        if self.without == Some(Part::Openings) {
+            return;
+        }
+        let told = match opening {
+            Opening::Absent => {
+                self.replay.unopened.push(index);
+                None
             }
-        })?;
-        self.report.rows = count;
-        for error in unreadable {
-            self.unreadable(&error);
+            Opening::NotCanonical => {
+                let what = "the record is not canonical";
+                self.found
+                    .add(Finding::at_leaf(index, what).field("record"));
+                None
+            }
+            Opening::Read { record, commit } => {
+                let key = (self.keys.tags)(record.tenant);
+                let told = self.replay.event(
+                    (index, leaf),
+                    (record, *commit),
+                    key.as_ref(),
+                    &mut self.found,
+                );
+                Some(told)
+            }
+        };
+        if told.is_none() {
+            self.replay.pass_over(1);
         }
-        found.extend(
-            tokens
-                .keys()
-                .map(|id| ("token", id.to_string(), "the row is missing".into())),
-        );
-        let missing = entities.keys().map(|(kind, id)| {
-            (
-                "entity",
-                format!("{kind} {}", TenantId::from_bytes(*id)),
-                "the row is missing".into(),
-            )
-        });
-        found.extend(missing);
-        for (table, row, what) in found {
-            self.find(table, row, what);
-        }
-        Ok(())
+        self.trail.expect(index, told.as_ref());
     }
 
-    fn trail(&mut self, reader: &mut dyn Reader) -> Result<(), StoreError> {
-        let mut due = core::mem::take(&mut self.trail);
-        let mut wrong = Vec::new();
-        reader.trails(&mut |kept| {
-            let event = u64::try_from(kept.index).ok();
-            let what = match event.and_then(|index| due.remove(&index)) {
-                None => Some("no event explains this row"),
-                Some(None) => None,
-                Some(Some(due)) => trail_difference(&due, &kept),
-            };
-            wrong.extend(what.map(|what| (kept.index.to_string(), what)));
-        })?;
-        wrong.extend(
-            due.keys()
-                .map(|index| (index.to_string(), "the row is missing")),
-        );
-        for (row, what) in wrong {
-            self.find("trail", row, what);
+    /// Events that are not there. As far as tiles kept the hashes of their leaves, what follows them can still be compared.
+    fn gap(&mut self, from: u64, to: u64, hashes: Vec<jeton_tlog::Hash>) {
+        let told = match self.without {
+            Some(Part::Openings) => 0,
+            None | Some(Part::Tree | Part::Rows) => GAP_MAX,
+        };
+        for index in (from..to).take(told) {
+            let what = format!("index {index} is missing: leaf {index} has no opening and no row");
+            self.found.add(Finding::at_leaf(index, what));
         }
-        Ok(())
-    }
-}
-
-fn trail_difference(due: &TrailDue, kept: &TrailRow) -> Option<&'static str> {
-    let previous = kept.previous.map(u64::try_from);
-    if kept.tenant != due.tenant.bytes() {
-        return Some("tenant: not that of the event");
-    }
-    if kept.about != due.about {
-        return Some("about: not what the event is about");
-    }
-    if previous != due.previous.map(Ok) {
-        return Some("previous: not the event before it about the same thing");
-    }
-    match (&kept.salt, &kept.words) {
-        // Words may be erased, with their salt.
-        (None, None) => None,
-        (Some(salt), Some(words)) => {
-            let salt = <[u8; 16]>::try_from(salt.as_slice()).ok();
-            let same = salt.map(|salt| aside_hash(&salt, words)) == due.aside;
-            (!same || salt.is_none())
-                .then_some("the words are not those that the record was made with")
+        let known = from.saturating_add(u64::try_from(hashes.len()).unwrap_or(0));
+        for hash in hashes {
+            self.tree.push(hash);
         }
-        (Some(_), None) | (None, Some(_)) => Some("words and their salt go together"),
-    }
-}
-
-fn event_difference(due: &HashMap<[u8; 16], u64>, id: &[u8; 16], kept: u64) -> Option<String> {
-    let due = due.get(id).copied();
-    (due != Some(kept)).then(|| format!("event: stored {kept}, the ledger says {due:?}"))
-}
-
-fn token_difference(due: Option<&TokenRow>, kept: &TokenRow) -> Option<String> {
-    let Some(due) = due else {
-        return Some("no event explains this row".into());
-    };
-    if due == kept {
-        return None;
-    }
-    let mut fields = Vec::new();
-    let mut compare = |name: &str, same: bool| {
-        if !same {
-            fields.push(name.to_owned());
+        if known < to {
+            self.tree.unknown(known);
         }
-    };
-    compare("tenant", due.tenant == kept.tenant);
-    compare("subject", due.subject == kept.subject);
-    compare("class", due.class == kept.class);
-    compare("state", due.state == kept.state);
-    compare("expires", due.expires == kept.expires);
-    compare("body", due.body == kept.body);
-    Some(format!("{}: not what replay gives", fields.join(", ")))
+        self.replay.pass_over(to - from);
+    }
+
+    /// Compares what is stored of the tree.
+    fn tree(
+        &mut self,
+        reader: &mut dyn Reader,
+        head: Option<&Head>,
+        checkpoints: &[(i64, String)],
+    ) {
+        let compared = self.tree.tiles(reader, &mut self.found);
+        heard("tile", compared, &mut self.found);
+        if let Some(head) = head {
+            self.tree.head(head, self.events, &mut self.found);
+        }
+        for (size, note) in checkpoints {
+            let keys = checkpoint_keys(&self.keys, u64::try_from(*size).ok());
+            self.tree.checkpoint((*size, note), keys, &mut self.found);
+        }
+    }
 }

@@ -158,7 +158,12 @@ impl Sealer {
 
     /// Grows the tree by a stored leaf: for replay.
     pub fn push(&mut self, leaf: &[u8]) -> Vec<Tile> {
-        self.tree.push(leaf_hash(leaf))
+        self.push_hash(leaf_hash(leaf))
+    }
+
+    /// Grows the tree by a leaf of which only the hash is at hand.
+    pub fn push_hash(&mut self, leaf: Hash) -> Vec<Tile> {
+        self.tree.push(leaf)
     }
 }
 

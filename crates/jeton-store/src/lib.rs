@@ -11,6 +11,7 @@ pub mod tree;
 pub mod witness;
 
 use jeton_core::{
+    directory::Entity,
     id::{TenantId, TokenId},
     time::Time,
 };
@@ -202,10 +203,18 @@ pub trait Reader: Send {
     /// The last observed use of one token.
     fn last_use(&mut self, token: TokenId) -> Result<Option<LastUse>, StoreError>;
     /// Calls `each` with every row of the projection and the index of its event, or with what is wrong with the row.
-    fn rows(
+    fn rows(&mut self, each: &mut dyn FnMut(ReadRow)) -> Result<(), StoreError>;
+    /// Calls `each` with up to `limit` rows of the projection behind a place, in the order of their keys, each with its own.
+    fn rows_after(
         &mut self,
-        each: &mut dyn FnMut(Result<(Row, u64), StoreError>),
+        place: &Place,
+        limit: u32,
+        each: &mut dyn FnMut(Place, ReadRow),
     ) -> Result<(), StoreError>;
+    /// The row at a place, with the index of its event; inner `Err`: it is in no legal state.
+    fn row(&mut self, place: &Place) -> Result<Option<ReadRow>, StoreError>;
+    /// The row of the trail beside a tenant's event, as it is stored.
+    fn trail_row(&mut self, tenant: TenantId, index: u64) -> Result<Option<TrailRow>, StoreError>;
     /// A full tile of the tree.
     fn tile(&mut self, level: u8, n: u64) -> Result<Option<Vec<u8>>, StoreError>;
     /// The youngest checkpoint that was kept.
@@ -222,6 +231,63 @@ pub trait Reader: Send {
     fn trails(&mut self, each: &mut dyn FnMut(TrailRow)) -> Result<(), StoreError>;
     /// Events whose index is none: for `fsck`, since no walk meets them.
     fn strays(&mut self) -> Result<Vec<i64>, StoreError>;
+}
+
+/// A row of the projection with the index of its event, or what is wrong with it.
+pub type ReadRow = Result<(Row, u64), StoreError>;
+
+/// A place among the rows of the projection: the key of a row, whatever bytes it holds.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// Among the tokens.
+    Token {
+        /// The raw id of the tenant.
+        tenant: Vec<u8>,
+        /// The raw id.
+        id: Vec<u8>,
+    },
+    /// Among the other things.
+    Entity {
+        /// The raw id of the tenant.
+        tenant: Vec<u8>,
+        /// The kind.
+        kind: Vec<u8>,
+        /// The raw id.
+        id: Vec<u8>,
+    },
+}
+
+impl Place {
+    /// Before the first token.
+    pub const TOKENS: Self = Self::Token {
+        tenant: Vec::new(),
+        id: Vec::new(),
+    };
+    /// Before the first of the other things.
+    pub const ENTITIES: Self = Self::Entity {
+        tenant: Vec::new(),
+        kind: Vec::new(),
+        id: Vec::new(),
+    };
+
+    /// Of a token.
+    #[must_use]
+    pub fn of_token(tenant: TenantId, id: TokenId) -> Self {
+        Self::Token {
+            tenant: tenant.bytes().to_vec(),
+            id: id.bytes().to_vec(),
+        }
+    }
+
+    /// Of another thing.
+    #[must_use]
+    pub fn of_entity(entity: &Entity) -> Self {
+        Self::Entity {
+            tenant: entity.tenant.bytes().to_vec(),
+            kind: entity.kind.as_bytes().to_vec(),
+            id: entity.id.to_vec(),
+        }
+    }
 }
 
 /// Whether a walk goes on.

@@ -20,7 +20,7 @@ use jeton_core::{
     time::Time,
 };
 use jeton_store::{
-    CHECKPOINTS_NEWEST, Continue, LastUse, Reader, Store, StoreError,
+    CHECKPOINTS_NEWEST, Continue, LastUse, Place, ReadRow, Reader, Store, StoreError,
     ledger::{self, Entry, Sealer},
     row::Row,
     sqlite::{Durability, Sqlite},
@@ -534,6 +534,45 @@ fn history_leads_back_through_one_thing(engine: &impl Engine) {
     assert_eq!(reader.history(world.system, last, 100).unwrap(), []);
 }
 
+/// In pieces of any size the rows are the same as at once, each is found at its place, and each event's trail beside it.
+fn rows_are_walked_in_pieces_and_found_at_their_places(engine: &impl Engine) {
+    let (world, store) = founded(engine, 7);
+    let mut reader = store.reader().unwrap();
+    let mut all = Vec::new();
+    reader.rows(&mut |row| all.push(row.unwrap())).unwrap();
+    for limit in [1, 2, 3, 1000] {
+        let mut walked = Vec::new();
+        for begin in [Place::TOKENS, Place::ENTITIES] {
+            let mut place = begin;
+            loop {
+                let mut piece = Vec::new();
+                let each = &mut |place, row: ReadRow| piece.push((place, row.unwrap()));
+                reader.rows_after(&place, limit, each).unwrap();
+                assert!(piece.len() <= usize::try_from(limit).unwrap());
+                let Some((last, _)) = piece.last() else {
+                    break;
+                };
+                place = last.clone();
+                for (place, row) in piece {
+                    assert_eq!(reader.row(&place).unwrap().unwrap().unwrap(), row);
+                    walked.push(row);
+                }
+            }
+        }
+        assert_eq!(walked, all, "{limit} at once");
+    }
+    let (Row::Token(token), event) = &all[0] else {
+        panic!("no token");
+    };
+    let place = Place::of_token(token.tenant, token.id);
+    assert_eq!(reader.row(&place).unwrap().unwrap().unwrap(), all[0]);
+    let nobody = Place::of_token(world.system, token.id);
+    assert!(reader.row(&nobody).unwrap().is_none());
+    let beside = reader.trail_row(token.tenant, *event).unwrap().unwrap();
+    assert_eq!(beside.about, token.id.bytes());
+    assert_eq!(reader.trail_row(world.system, *event).unwrap(), None);
+}
+
 fn the_trail_is_the_tenants_own(engine: &impl Engine) {
     let (mut world, mut store) = founded(engine, 2);
     world.revoke(world.issued[0]);
@@ -810,6 +849,7 @@ macro_rules! engine {
             a_frozen_reader_sees_one_moment
             tiles_and_right_edge_are_those_of_the_leaves
             history_leads_back_through_one_thing
+            rows_are_walked_in_pieces_and_found_at_their_places
             the_trail_is_the_tenants_own
             tokens_come_in_pages
             of_two_observations_the_younger_stays

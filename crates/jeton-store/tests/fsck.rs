@@ -7,97 +7,15 @@
     reason = "a test ends at the first surprise"
 )]
 
+#[path = "fsck/sound.rs"]
+mod sound;
 mod world;
 
-use std::path::{Path, PathBuf};
-
 use jeton_core::id::{TenantId, TokenId};
-use jeton_store::{
-    Store as _,
-    fsck::{self, Report},
-    sqlite::{Durability, Sqlite, SqliteReader},
-};
-use rusqlite::{Connection, types::Value};
+use jeton_store::{fsck, sqlite::SqliteReader};
+use rusqlite::types::Value;
+use sound::{Sound, checked, hex, raw};
 use world::{World, log_key, tag_key};
-
-/// A sound store, and copies of it to be spoilt.
-struct Sound {
-    dir: tempfile::TempDir,
-    path: PathBuf,
-    world: World,
-}
-
-impl Sound {
-    /// With a full tile and some leaves beyond it, every kind of row, words, and two checkpoints.
-    fn store() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("sound.db");
-        let mut store = Sqlite::open(&path, Durability::DangerNormal).unwrap();
-        let mut world = World::new();
-        world.found();
-        world.store(&mut store);
-        while world.size() < 270 {
-            let token = world.issue();
-            if world.size().is_multiple_of(7) {
-                world.rotate(token);
-            }
-            if world.size().is_multiple_of(5) {
-                world.revoke(token);
-            }
-            if world.issued.len().is_multiple_of(40) {
-                world.store(&mut store);
-                let (size, note) = (world.size(), world.checkpoint());
-                store.keep_checkpoint(size, &note).unwrap();
-            }
-        }
-        world.store(&mut store);
-        let (size, note) = (world.size(), world.checkpoint());
-        store.keep_checkpoint(size, &note).unwrap();
-        Self { dir, path, world }
-    }
-
-    fn copy(&self, name: &str) -> PathBuf {
-        let path = self.dir.path().join(name);
-        std::fs::copy(&self.path, &path).unwrap();
-        path
-    }
-
-    /// The store with an edit, made behind its back.
-    fn edited(&self, sql: &str) -> Report {
-        let path = self.copy("edited.db");
-        let db = raw(&path);
-        let batch = db.execute_batch(sql);
-        batch.unwrap_or_else(|error| panic!("{sql}: {error}"));
-        let changed: i64 = db
-            .query_row("SELECT total_changes()", [], |row| row.get(0))
-            .unwrap();
-        assert!(changed > 0, "{sql} changed nothing");
-        drop(db);
-        checked(&path)
-    }
-
-    fn token(&self, n: usize) -> TokenId {
-        self.world.issued[n]
-    }
-}
-
-/// A connection on which no constraint stands in the way.
-fn raw(path: &Path) -> Connection {
-    let db = Connection::open(path).unwrap();
-    let open = "PRAGMA ignore_check_constraints = ON; PRAGMA journal_mode = DELETE;";
-    db.execute_batch(open).unwrap();
-    db
-}
-
-fn checked(path: &Path) -> Report {
-    let mut reader = SqliteReader::open(path).unwrap();
-    let report = fsck::fsck(
-        &mut reader,
-        &|tenant| Some(tag_key(tenant)),
-        log_key().verifier(),
-    );
-    report.unwrap()
-}
 
 #[test]
 fn a_sound_store_has_no_findings() {
@@ -357,11 +275,4 @@ fn a_flipped_bit_is_found_wherever_it_is() {
         }
     }
     assert!(missed.is_empty(), "{}", missed.join("\n"));
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    halves
-        .filter_map(|half| char::from_digit(half.into(), 16))
-        .collect()
 }

@@ -78,6 +78,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         node: Arc::clone(&node),
         observer,
         metrics: Metrics::default(),
+        audit: Arc::default(),
         trusted: config.trusted_proxies.clone(),
         setup: Setup::default(),
         replays: Replays::default(),
@@ -129,6 +130,11 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         accepting, keeping, observing, publishing, sweeping, snapshots,
     ];
     tasks.extend(reload);
+    if config.audit == "rolling" {
+        let seen = Arc::clone(&doors.audit);
+        let auditing = jobs::audit::run(node, seen, stop.subscribe());
+        tasks.push(tokio::spawn(auditing));
+    }
     Ok(Running {
         doors,
         address,

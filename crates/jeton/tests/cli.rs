@@ -70,9 +70,18 @@ fn the_main_job_from_setup_to_fsck() {
     shell.run(&["doctor", "--data-dir", "data"]).ok();
     let fsck = ["fsck", "--data-dir", "data"];
     shell.run(&fsck).fails(1, "jeton is running");
+    let audit = ["audit", "--data-dir", "data"];
+    let beside = shell.run(&audit).ok();
+    assert!(beside.stdout.starts_with("sound: "), "{}", beside.stdout);
+    assert!(beside.stderr.contains("the authority runs"));
 
     let visible = server.visible();
     let log = server.stop();
+    let alone = shell.run(&audit).ok();
+    assert!(!alone.stderr.contains("the authority runs"));
+    let high_water = shell.path("data/high-water");
+    fs::write(&high_water, "1000000\n").unwrap();
+    shell.run(&audit).fails(3, "rollback: 1000000 events");
     let sound = shell.run(&fsck).ok();
     assert!(sound.stdout.starts_with("sound: "), "{}", sound.stdout);
     nothing_leaked(&shell, &[&secret], &format!("{visible}{log}"));

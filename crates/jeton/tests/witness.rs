@@ -222,6 +222,77 @@ async fn a_quorum_of_witnesses_makes_a_checkpoint_believed() {
     }
 }
 
+/// A log with two histories, three honest witnesses, and one that signs everything. Each round is another log, and another
+/// order in which the witnesses are shown the two.
+///
+/// The gate `ledger-split`: `JETON_FULL=1` has more rounds; with `JETON_CONTROL=1` the verifier is content with two of four.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_two_histories_both_get_a_quorum() {
+    let told = |name| jeton::capability::environment(name).is_some();
+    let rounds: u64 = if told("JETON_FULL") { 1_000 } else { 40 };
+    let needed = if told("JETON_CONTROL") { 2 } else { 3 };
+    let log = |round| SigningKey::from_seed(&format!("log.example/{round}"), &[7; 32]).unwrap();
+    let keys: Vec<_> = (0..rounds).map(|r| log(r).verifier().clone()).collect();
+    let homes = [1, 2, 3].map(|number| Home::new(&format!("w.example/{number}")));
+    let mut witnesses = Vec::new();
+    for home in &homes {
+        witnesses.push(home.start_for(keys.clone()).await);
+    }
+    let clients = witnesses.iter().map(|witness| Arc::new(witness.client()));
+    let clients: Vec<Arc<WitnessClient>> = clients.collect();
+    let liar = jeton_tlog::CosigningKey::from_seed("w.example/4", &[4; 32]).unwrap();
+    let line = |key: &WitnessKey, number| format!("witness w{number} {key}\n");
+    let honest = clients
+        .iter()
+        .zip(1..)
+        .map(|(client, n)| line(client.key(), n));
+    let lines: String = honest.chain([line(liar.witness(), 4)]).collect();
+
+    let (mut both, mut one) = (0, 0);
+    for round in 0..rounds {
+        let heads = [1, 2].map(|history: u64| {
+            let root = jeton_tlog::leaf_hash(&history.to_be_bytes());
+            Checkpoint::new(log(round).name(), 1 + round % history, root).unwrap()
+        });
+        let mut asking = tokio::task::JoinSet::new();
+        for (at, client) in clients.iter().enumerate() {
+            for turn in 0..2 {
+                let history = usize::from((round >> at) & 1 == turn);
+                let (client, note) = (
+                    Arc::clone(client),
+                    heads[history].sign(&log(round)).unwrap(),
+                );
+                asking.spawn(async move {
+                    let answer = client.add_checkpoint(&note, 0, &[]).await;
+                    (history, answer.unwrap_or_default().concat())
+                });
+            }
+        }
+        let mut notes = heads.each_ref().map(|head| {
+            let note = head.sign(&log(round)).unwrap();
+            note + &liar.cosign(head, 1).unwrap()
+        });
+        for (history, lines) in asking.join_all().await {
+            notes[history] += &lines;
+        }
+        let text = format!(
+            "log {}\n{lines}group q {needed} w1 w2 w3 w4\nquorum q\n",
+            log(round).verifier()
+        );
+        let policy = Policy::parse(&text).unwrap();
+        let believed = notes.map(|note| policy.verify(note.as_bytes()).is_ok());
+        both += u64::from(believed == [true; 2]);
+        one += u64::from(believed != [false; 2]);
+    }
+    println!(r#"witness: {{"rounds":{rounds},"needed":{needed},"believed":{one},"split":{both}}}"#);
+    assert_eq!(both, 0, "somebody was shown two histories");
+    // Of three honest witnesses two have seen the same first: there is always one that is believed.
+    assert_eq!(one, rounds);
+    for witness in witnesses {
+        witness.running.stop().await;
+    }
+}
+
 #[tokio::test]
 async fn the_client_tells_elsewhere_from_never_from_later() {
     let home = Home::new("w.example/1");

@@ -4,6 +4,7 @@
 //! file of its own beside this one. It returns a JSON object of figures whose units stand last in their names
 //! (`p99_us`, `checks_per_s`); the name and `quick` are added here. A benchmark has no verdict: gates have.
 
+mod audit;
 mod check;
 mod issue;
 mod program;
@@ -31,6 +32,11 @@ pub(crate) const BENCHES: &[Bench] = &[
         name: "check",
         measures: "what a check costs, in process and over HTTP beside bare servers",
         run: check::run,
+    },
+    Bench {
+        name: "audit",
+        measures: "what an audit of the whole store costs, and the rolling one beside checks",
+        run: audit::run,
     },
     Bench {
         name: "issue",

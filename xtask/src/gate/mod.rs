@@ -6,12 +6,15 @@
 //! control that cannot be run has not failed as it should.
 
 mod attenuate;
+mod audit;
 mod authz_matrix;
 mod canary;
 mod diskfull;
 mod lab;
 mod ledger_anchor;
+mod ledger_split;
 mod powercut;
+mod restore;
 mod schemathesis;
 
 use std::process::ExitCode;
@@ -98,12 +101,66 @@ pub(crate) const GATES: &[Gate] = &[
         needs_binary: false,
     },
     Gate {
+        name: "restore",
+        promise: "no restore, copy or backup brings a revoked token back, and a node that is behind says so",
+        run: restore::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
         name: "diskfull",
         promise: "on a full disk revocation and checks go on, nothing is half done, and issuing resumes by itself",
         run: diskfull::run,
         has_control: true,
         when: When::LongTest,
         needs: &["mounts"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-split",
+        promise: "a log with two histories and one lying witness of four gets a quorum for one of them at most",
+        run: ledger_split::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-tamper",
+        promise: "no edit of a row changes a decision, and the audit names token, leaf and field",
+        run: audit::tamper,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-sweep",
+        promise: "a flipped byte in events, tiles or head is named by table and row, each time",
+        run: audit::sweep,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-ghost",
+        promise: "a row without a valid leaf is nobody, and is named",
+        run: audit::ghost,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-unrevoke",
+        promise: "a revocation cannot be taken back in the database, and the audit says which leaf is missing",
+        run: audit::unrevoke,
+        has_control: true,
+        when: When::LongTest,
+        needs: &[],
         needs_binary: false,
     },
     Gate {

@@ -100,6 +100,30 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
+    /// Keeps checkpoints that another store has kept, all of them, in one commit: for a store that is built anew.
+    ///
+    /// # Errors
+    /// As [`Store::keep_checkpoint`].
+    pub fn keep_checkpoints(&mut self, kept: &[(u64, String)]) -> Result<(), StoreError> {
+        let doing = "keeping checkpoints";
+        let tx = self
+            .db
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .map_err(disk(doing))?;
+        {
+            let mut insert = tx
+                .prepare_cached("INSERT OR REPLACE INTO checkpoint (size, note) VALUES (?1, ?2)")
+                .map_err(disk(doing))?;
+            for (size, note) in kept {
+                insert
+                    .execute(params![stored(*size), note])
+                    .map_err(disk(doing))?;
+            }
+        }
+        tx.commit().map_err(disk(doing))?;
+        self.tidy_log()
+    }
+
     /// Moves a long write-ahead log into the file. No room for that is no harm: the log keeps what it holds. Any other error
     /// is one, since a sync that failed once may say yes the next time and have lost the pages.
     fn tidy_log(&self) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@
 mod append;
 mod erased;
 mod leaves;
+mod project;
 mod read;
 mod schema;
 
@@ -95,6 +96,30 @@ impl Sqlite {
             .pragma_update_and_check(None, "max_page_count", max, |row| row.get::<_, u32>(0))
             .map(drop)
             .map_err(disk(doing))
+    }
+}
+
+impl Sqlite {
+    /// Closes the store and leaves it as one file that is on the disk, with nothing beside it that a file put in its place
+    /// could be mixed with. The next [`Sqlite::open`] brings the write-ahead log back.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`], also while another connection is open: the store is whole and as it was then.
+    pub fn settle(self) -> Result<(), StoreError> {
+        let doing = "leaving the store as one file";
+        let mode: String = self
+            .db
+            .pragma_update_and_check(None, "journal_mode", "DELETE", |row| row.get(0))
+            .map_err(disk(doing))?;
+        let failed = |source: std::io::Error| StoreError::Disk {
+            doing,
+            source: Box::new(source),
+        };
+        if mode != "delete" {
+            return Err(failed(std::io::Error::other("it is being read")));
+        }
+        let file = std::fs::File::open(&self.path).map_err(failed)?;
+        file.sync_all().map_err(failed)
     }
 }
 

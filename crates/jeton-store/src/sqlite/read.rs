@@ -1,17 +1,15 @@
 //! Reading: each reader its own connection, beside the writer.
 
 use jeton_core::{
-    directory::Entity,
     id::{TenantId, TokenId},
     time::Time,
 };
 use rusqlite::{Connection, OptionalExtension, Row as SqlRow, params};
 
-use super::{SqliteReader, disk, erased, inconsistent, leaves, loaded, stored};
+use super::{SqliteReader, disk, erased, inconsistent, leaves, loaded, project, stored};
 use crate::{
-    Continue, Head, LastUse, Reader, StoreError, Stored, Trail, TrailRow,
+    Continue, Head, LastUse, Place, ReadRow, Reader, StoreError, Stored, Trail, TrailRow,
     ledger::Aside,
-    row::{Row, TokenRow},
 };
 
 const DOING: &str = "reading the store";
@@ -224,27 +222,33 @@ impl Reader for SqliteReader {
             .map_err(disk(DOING))
     }
 
-    fn rows(
+    fn rows(&mut self, each: &mut dyn FnMut(ReadRow)) -> Result<(), StoreError> {
+        project::rows(&self.db, each)
+    }
+
+    fn rows_after(
         &mut self,
-        each: &mut dyn FnMut(Result<(Row, u64), StoreError>),
+        place: &Place,
+        limit: u32,
+        each: &mut dyn FnMut(Place, ReadRow),
     ) -> Result<(), StoreError> {
-        let mut tokens = self
-            .db
-            .prepare("SELECT tenant, id, event, subject, class, state, expires, body FROM token")
-            .map_err(disk(DOING))?;
-        let mut rows = tokens.query([]).map_err(disk(DOING))?;
-        while let Some(row) = rows.next().map_err(disk(DOING))? {
-            each(token_row(row));
-        }
-        let mut entities = self
-            .db
-            .prepare("SELECT tenant, kind, id, event, body FROM entity")
-            .map_err(disk(DOING))?;
-        let mut rows = entities.query([]).map_err(disk(DOING))?;
-        while let Some(row) = rows.next().map_err(disk(DOING))? {
-            each(entity_row(row));
-        }
-        Ok(())
+        project::rows_after(&self.db, place, limit, each)
+    }
+
+    fn row(&mut self, place: &Place) -> Result<Option<ReadRow>, StoreError> {
+        project::row(&self.db, place)
+    }
+
+    fn trail_row(&mut self, tenant: TenantId, index: u64) -> Result<Option<TrailRow>, StoreError> {
+        self.db
+            .prepare_cached(
+                "SELECT tenant, idx, about, previous, salt, words FROM trail WHERE tenant = ?1 AND idx = ?2",
+            )
+            .and_then(|mut s| {
+                s.query_row(params![tenant.bytes(), stored(index)], trail_row)
+                    .optional()
+            })
+            .map_err(disk(DOING))
     }
 
     fn tile(&mut self, level: u8, n: u64) -> Result<Option<Vec<u8>>, StoreError> {
@@ -312,17 +316,7 @@ impl Reader for SqliteReader {
         let mut statement = self.db.prepare(sql).map_err(disk(DOING))?;
         let mut rows = statement.query([]).map_err(disk(DOING))?;
         while let Some(row) = rows.next().map_err(disk(DOING))? {
-            let read = || {
-                Ok(TrailRow {
-                    tenant: row.get(0)?,
-                    index: row.get(1)?,
-                    about: row.get(2)?,
-                    previous: row.get(3)?,
-                    salt: row.get(4)?,
-                    words: row.get(5)?,
-                })
-            };
-            each(read().map_err(disk(DOING))?);
+            each(trail_row(row).map_err(disk(DOING))?);
         }
         Ok(())
     }
@@ -337,6 +331,17 @@ impl Reader for SqliteReader {
     }
 }
 
+fn trail_row(row: &SqlRow<'_>) -> rusqlite::Result<TrailRow> {
+    Ok(TrailRow {
+        tenant: row.get(0)?,
+        index: row.get(1)?,
+        about: row.get(2)?,
+        previous: row.get(3)?,
+        salt: row.get(4)?,
+        words: row.get(5)?,
+    })
+}
+
 fn last_use(row: &SqlRow<'_>) -> rusqlite::Result<LastUse> {
     let at: u32 = row.get(1)?;
     Ok(LastUse {
@@ -344,68 +349,4 @@ fn last_use(row: &SqlRow<'_>) -> rusqlite::Result<LastUse> {
         at: Time::from_seconds(at.into()),
         address: row.get(2)?,
     })
-}
-
-/// A column that must hold so many bytes.
-fn sized<const N: usize>(
-    row: &SqlRow<'_>,
-    at: usize,
-    wrong: impl Fn() -> StoreError,
-) -> Result<[u8; N], StoreError> {
-    let bytes: Vec<u8> = row.get(at).map_err(disk(DOING))?;
-    bytes.try_into().map_err(|_| wrong())
-}
-
-fn token_row(row: &SqlRow<'_>) -> Result<(Row, u64), StoreError> {
-    let raw: Vec<u8> = row.get(1).map_err(disk(DOING))?;
-    let bytes = raw
-        .as_slice()
-        .try_into()
-        .map_err(|_| inconsistent("token", "id", data_in_hex(&raw)))?;
-    let id = TokenId::from_bytes(bytes);
-    let wrong = |column| inconsistent("token", column, id);
-    let number = |at: usize| row.get::<_, i64>(at).map_err(disk(DOING));
-    let expires: Option<i64> = row.get(6).map_err(disk(DOING))?;
-    let expires = expires.map(|e| u32::try_from(e).map_err(|_| wrong("expires")));
-    let token = TokenRow {
-        tenant: TenantId::from_bytes(sized(row, 0, || wrong("tenant"))?),
-        id,
-        subject: sized(row, 3, || wrong("subject"))?,
-        class: u8::try_from(number(4)?).map_err(|_| wrong("class"))?,
-        state: u8::try_from(number(5)?).map_err(|_| wrong("state"))?,
-        expires: expires.transpose()?,
-        body: row.get(7).map_err(disk(DOING))?,
-    };
-    let event = u64::try_from(number(2)?).map_err(|_| wrong("event"))?;
-    Ok((Row::Token(token), event))
-}
-
-fn entity_row(row: &SqlRow<'_>) -> Result<(Row, u64), StoreError> {
-    let raw: Vec<u8> = row.get(2).map_err(disk(DOING))?;
-    let wrong = |column| inconsistent("entity", column, data_in_hex(&raw));
-    let id = raw.as_slice().try_into().map_err(|_| wrong("id"))?;
-    // Whatever bytes stand there: a kind that is not known is not necessarily a text.
-    let kind = row.get_ref(1).map_err(disk(DOING))?;
-    let known = ["tenant", "api", "role", "user", "application"];
-    let kind = known
-        .into_iter()
-        .find(|k| kind.as_bytes().is_ok_and(|bytes| bytes == k.as_bytes()))
-        .ok_or_else(|| wrong("kind"))?;
-    let event: i64 = row.get(3).map_err(disk(DOING))?;
-    let entity = Entity {
-        kind,
-        id,
-        tenant: TenantId::from_bytes(sized(row, 0, || wrong("tenant"))?),
-        body: row.get(4).map_err(disk(DOING))?,
-    };
-    let event = u64::try_from(event).map_err(|_| wrong("event"))?;
-    Ok((Row::Entity(entity), event))
-}
-
-/// Bytes that should be an id and are none.
-fn data_in_hex(bytes: &[u8]) -> String {
-    let halves = bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    halves
-        .filter_map(|half| char::from_digit(half.into(), 16))
-        .collect()
 }

@@ -13,7 +13,7 @@ use crate::{
     servers::Server,
 };
 
-const CONNECTIONS: usize = 32;
+pub const CONNECTIONS: usize = 32;
 
 /// Measures, and prints the figures.
 pub fn run(quick: bool) {
@@ -25,7 +25,7 @@ pub fn run(quick: bool) {
     println!("{out}");
 }
 
-fn thousandths(x: f64) -> f64 {
+pub fn thousandths(x: f64) -> f64 {
     (x * 1000.0).round() / 1000.0
 }
 
@@ -50,7 +50,7 @@ pub fn profile(name: &str, seconds: u64) {
     });
 }
 
-fn request(checker: &str, text: &str) -> Vec<u8> {
+pub fn request(checker: &str, text: &str) -> Vec<u8> {
     let body =
         json!({"token": text, "api": "docs", "scopes": ["docs:read"], "address": "192.0.2.7"})
             .to_string();

@@ -17,6 +17,7 @@
     reason = "a measuring program: it reads clocks, and stops at the first surprise"
 )]
 
+mod audit;
 mod check;
 mod drive;
 mod issue;
@@ -35,7 +36,10 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let quick = args.iter().any(|a| a == "--quick");
     match args.get(1).map(String::as_str) {
-        Some("serve-jeton") => servers::jeton(Path::new(&args[2])),
+        Some("serve-jeton") => {
+            let audit = args.get(3).map_or("rolling", String::as_str);
+            servers::jeton(Path::new(&args[2]), audit);
+        }
         Some("serve-bare") => servers::bare(
             args[2].parse().unwrap(),
             Path::new(&args[3]),
@@ -43,9 +47,10 @@ fn main() {
         ),
         Some("check") => check::run(quick),
         Some("profile") => check::profile(&args[2], args[3].parse().unwrap()),
+        Some("audit") => audit::run(quick),
         Some("issue") => issue::run(quick),
         Some("load") => load::run(if quick { 1_000_000 } else { 10_000_000 }),
-        _ => panic!("bench_http check|issue|load [--quick], or profile WAY SECONDS"),
+        _ => panic!("bench_http audit|check|issue|load [--quick], or profile WAY SECONDS"),
     }
 }
 

@@ -33,11 +33,15 @@ pub fn config(dir: &Path) -> Config {
     }
 }
 
-/// Serves a prepared directory on core 0 until standard input ends.
-pub fn jeton(dir: &Path) {
+/// Serves a prepared directory on core 0 until standard input ends, with the rolling audit or without.
+pub fn jeton(dir: &Path, audit: &str) {
     pin(0);
     runtime(1).block_on(async {
-        let running = serve::start(&config(dir), Durability::Full)
+        let config = Config {
+            audit: audit.to_owned(),
+            ..config(dir)
+        };
+        let running = serve::start(&config, Durability::Full)
             .await
             .expect("a start");
         println!(

@@ -7,12 +7,13 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand, error::
 use jeton_core::{refusal::Refusal, token::text::TokenText};
 
 use super::{
-    anchor, apis, apps, check, doctor, events, explain,
+    anchor, apis, apps, audit, backup, check, doctor, events, explain,
     fault::{Fault, USAGE, chain},
     fsck,
     link::{self, Link},
+    log, monitor,
     out::Out,
-    policies, profiles, roles, serve, setup, tenants, token_args, tokens, users, witness,
+    policies, profiles, receipt, roles, serve, setup, tenants, token_args, tokens, users, witness,
 };
 use crate::demo;
 
@@ -59,8 +60,18 @@ enum Command {
     Check(check::CheckArgs),
     /// Read the audit trail, youngest first
     Events(events::EventsArgs),
+    /// Compare ledger, tree, rows and what lies outside of them, beside a running authority too
+    Audit(audit::AuditArgs),
+    /// Fetch the receipt of an event; verify one offline
+    Receipt(receipt::ReceiptArgs),
+    /// Write the ledger as static files; keep a verified copy of a log
+    Log(log::LogArgs),
+    /// Watch the log for a tenant: what it did not order, and what is missing
+    Monitor(monitor::MonitorArgs),
     /// Compare ledger, tree and rows of a stopped authority, and name each difference
     Fsck(fsck::FsckArgs),
+    /// Take, read, restore and rehearse encrypted backups
+    Backup(backup::BackupArgs),
     /// Anchor checkpoints outside: OpenTimestamps, a contract
     Anchor(anchor::AnchorArgs),
     /// Look for what is wrong with this machine, the data directory, the server and the credentials
@@ -77,10 +88,12 @@ const GROUPS: [(&str, &[&str]); 5] = [
         &["tenant", "api", "role", "user", "app", "policy"],
     ),
     ("Work", &["token", "check", "events"]),
-    ("Prove", &["anchor"]),
+    ("Prove", &["receipt", "monitor", "log", "anchor"]),
     (
         "Keep well",
-        &["keys", "profile", "fsck", "doctor", "explain"],
+        &[
+            "keys", "profile", "audit", "backup", "fsck", "doctor", "explain",
+        ],
     ),
 ];
 
@@ -168,7 +181,9 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Serve(_) => return root.none_for("serve"),
         Command::Witness(_) => return root.none_for("witness"),
         Command::Demo(_) => return root.none_for("demo"),
+        Command::Audit(_) => return root.none_for("audit"),
         Command::Fsck(_) => return root.none_for("fsck"),
+        Command::Backup(_) => return root.none_for("backup"),
         Command::Explain(_) => return root.none_for("explain"),
         Command::Anchor(_) => return root.none_for("anchor"),
         Command::Setup(args) => return args.under(root),
@@ -186,6 +201,9 @@ fn under(command: &mut Command, root: Link) -> Result<(), Fault> {
         Command::Token(args) => &mut args.link,
         Command::Check(args) => &mut args.link,
         Command::Events(args) => &mut args.link,
+        Command::Receipt(args) => &mut args.link,
+        Command::Log(args) => &mut args.link,
+        Command::Monitor(args) => &mut args.link,
         Command::Doctor(args) => &mut args.link,
     };
     link.under(root)
@@ -212,7 +230,12 @@ fn run(mut command: Command, root: Link, out: Out) -> Result<(), Fault> {
         Command::Token(args) => one(tokens::run(args, out)),
         Command::Check(args) => one(check::run(args, out)),
         Command::Events(args) => one(events::run(args, out)),
+        Command::Audit(args) => one(audit::run(args, out)),
+        Command::Receipt(args) => one(receipt::run(args, out)),
+        Command::Log(args) => one(log::run(args, out)),
+        Command::Monitor(args) => one(monitor::run(args, out)),
         Command::Fsck(args) => one(fsck::run(args, out)),
+        Command::Backup(args) => one(backup::run(args, out)),
         Command::Anchor(args) => one(anchor::run(args, out)),
         Command::Doctor(args) => one(doctor::run(args, out)),
         Command::Explain(args) => explain::run(&args, out),

@@ -13,7 +13,7 @@ use super::{
 use crate::capability;
 
 /// Which server, as whom.
-#[derive(Args, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub(super) struct Link {
     /// The profile to use; `JETON_PROFILE` or the current one unless told
     #[arg(long, global = true, value_name = "NAME", value_parser = store::profile_name, help_heading = "Connection")]

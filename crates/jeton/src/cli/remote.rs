@@ -26,6 +26,26 @@ pub(super) struct Remote {
     profile: Option<String>,
 }
 
+/// A client of a server, over the way that a place names.
+pub(super) fn client(place: &Place) -> Result<Client, Fault> {
+    match place {
+        Place::Socket(path) => Ok(Client::unix(path)),
+        Place::Url { server, .. } if server.starts_with("http://") => {
+            Client::plain(server).map_err(|e| Fault::net(&e))
+        }
+        Place::Url {
+            server,
+            ca: Some(ca),
+        } => Client::https(server, Roots::File(ca)).map_err(|e| Fault::net(&e)),
+        Place::Url { server, ca: None } => {
+            let words = format!("it is not said which CA to trust for {server}");
+            let hint =
+                "add --ca FILE: the file that `jeton serve` printed, or your CA's root certificate";
+            Err(Fault::usage(words).hint(hint))
+        }
+    }
+}
+
 /// How much of a list is wanted.
 #[derive(Args, Debug)]
 pub(super) struct Pages {
@@ -87,21 +107,7 @@ impl Remote {
 
     /// A server, with a token or without.
     pub(super) fn to(place: &Place, token: Option<Secret>) -> Result<Self, Fault> {
-        let client = match place {
-            Place::Socket(path) => Client::unix(path),
-            Place::Url { server, .. } if server.starts_with("http://") => {
-                Client::plain(server).map_err(|e| Fault::net(&e))?
-            }
-            Place::Url {
-                server,
-                ca: Some(ca),
-            } => Client::https(server, Roots::File(ca)).map_err(|e| Fault::net(&e))?,
-            Place::Url { server, ca: None } => {
-                let words = format!("it is not said which CA to trust for {server}");
-                let hint = "add --ca FILE: the file that `jeton serve` printed, or your CA's root certificate";
-                return Err(Fault::usage(words).hint(hint));
-            }
-        };
+        let client = client(place)?;
         Ok(Self {
             client,
             token,
@@ -112,6 +118,12 @@ impl Remote {
     /// Reads.
     pub(super) async fn get(&self, path: &str) -> Result<Value, Fault> {
         let sent = self.send(Method::GET, path, None, None).await;
+        sent.map_err(Failure::fault)
+    }
+
+    /// Reads what is no JSON.
+    pub(super) async fn bytes(&self, path: &str) -> Result<Bytes, Fault> {
+        let sent = self.exchange(Method::GET, path, None, None).await;
         sent.map_err(Failure::fault)
     }
 
@@ -225,6 +237,17 @@ impl Remote {
         body: Option<&Value>,
         key: Option<&str>,
     ) -> Result<Value, Failure> {
+        let bytes = self.exchange(method, path, body, key).await?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Bytes, Failure> {
         let mut headers = HeaderMap::new();
         let odd = |what: &str| {
             Failure::Local(Fault::failed(format!(
@@ -251,11 +274,10 @@ impl Remote {
         };
         let sent = self.client.send(method, path, headers, bytes).await;
         let (status, _, bytes) = sent.map_err(Failure::Net)?;
-        let body: Option<Value> = serde_json::from_slice(&bytes).ok();
         if status.is_success() {
-            return Ok(body.unwrap_or(Value::Null));
+            return Ok(bytes);
         }
-        match body {
+        match serde_json::from_slice::<Value>(&bytes).ok() {
             Some(Value::Object(problem)) if problem.contains_key("code") => {
                 let hint = self.hint(&problem);
                 let fault = Fault::Refused(Box::new(problem));

@@ -1,6 +1,6 @@
 //! `jeton tenant` and `jeton keys`: for the operator alone.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use http::Method;
@@ -17,13 +17,15 @@ use super::{
     store,
     table::{Column, at},
 };
+use crate::receipt::TenantKey;
 
 const EXAMPLES: &str = "\
 Examples:
   jeton tenant create --prefix acme --name 'Acme Corporation'
   jeton tenant create --prefix acme --store-as acme-production --use
   jeton tenant list
-  jeton tenant suspend acme";
+  jeton tenant suspend acme
+  jeton tenant key acme.key --profile acme";
 
 const KEYS_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +77,12 @@ enum TenantCommand {
     Suspend {
         /// Its prefix or id
         tenant: String,
+    },
+    /// Write the key of the tenant's own tags into a new file of mode 0600, for `jeton monitor` and `jeton receipt verify`
+    Key {
+        /// The file
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
     },
     /// Let a suspended tenant's tokens work again
     Resume {
@@ -155,8 +163,23 @@ pub(super) async fn run(args: TenantArgs, out: Out) -> Result<(), Fault> {
             out.thing(&LIST, &remote.get(&format!("/v1/tenants/{id}")).await?)
         }
         TenantCommand::Suspend { tenant } => stand(&args.link, &tenant, "suspended", out).await,
+        TenantCommand::Key { file } => key(&args.link, &file, out).await,
         TenantCommand::Resume { tenant } => stand(&args.link, &tenant, "active", out).await,
     }
+}
+
+/// The key goes from the answer into the file, and is shown nowhere.
+async fn key(link: &Link, file: &Path, out: Out) -> Result<(), Fault> {
+    let place = SecretFile::fresh(file)?;
+    let answer = Remote::open(link)?.get("/v1/ledger/tag-key").await?;
+    let text = |name| answer.get(name).and_then(Value::as_str);
+    let (Some(tenant), Some(key)) = (text("tenant"), text("key")) else {
+        return Err(Fault::failed("the answer holds no key"));
+    };
+    let path = place.keep(&TenantKey::line(tenant, key))?;
+    let told = json!({"tenant": tenant, "key_file": path});
+    let words = format!("The key of the tags of {tenant} is in {}.", path.display());
+    out.done(&told, &words)
 }
 
 async fn stand(link: &Link, tenant: &str, state: &str, out: Out) -> Result<(), Fault> {

@@ -162,6 +162,8 @@ registry! {
     log_format: String = "text", "text or json", |t| matches!(t, "text" | "json").then(|| t.to_owned());
     /// What is logged: a filter as of tracing, for example jeton=debug.
     log_filter: String = "info", "a tracing filter", |t| Some(t.to_owned());
+    /// Whether the store is compared with the ledger again and again while the node runs: what was changed behind its back is told.
+    audit: String = "rolling", "rolling or off", |t| matches!(t, "rolling" | "off").then(|| t.to_owned());
     /// Room on the disk that is held back for revocations, in MiB: given up when the disk is full. 0: none.
     ballast_mib: u64 = "64", "a number of MiB up to 65536", |t| t.parse().ok().filter(|n| *n <= 65_536);
     /// How long requests in flight may take after a stop, in seconds.

@@ -43,6 +43,8 @@ pub struct Doors {
     pub observer: Observer,
     /// Counters.
     pub metrics: Metrics,
+    /// What the rolling audit has seen.
+    pub audit: Arc<crate::jobs::audit::Seen>,
     /// Proxies whose word on addresses counts, and who may ask at the forward-auth door.
     pub trusted: Vec<IpNet>,
     /// The setup secret, while there is one.

@@ -232,6 +232,31 @@ pub fn text(doors: &Doors) -> String {
         "1 while only revocations are accepted.",
         &one(u64::from(shared.full.load(Relaxed))),
     );
+    let audit = &doors.audit;
+    family(
+        "jeton_audit_findings",
+        "gauge",
+        "Differences between the store and the ledger that the rolling audit found and that still stand.",
+        &one(audit.count()),
+    );
+    family(
+        "jeton_audit_rounds_total",
+        "counter",
+        "Rounds of the rolling audit that ended.",
+        &one(audit.rounds()),
+    );
+    family(
+        "jeton_audit_round_milliseconds",
+        "gauge",
+        "How long its last round took.",
+        &one(audit.took_ms()),
+    );
+    family(
+        "jeton_audit_round_events",
+        "gauge",
+        "How many events its last round walked.",
+        &one(audit.events()),
+    );
     let conns = doors.conns.counts();
     family(
         "jeton_connections",

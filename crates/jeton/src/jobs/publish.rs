@@ -71,22 +71,23 @@ pub async fn newest(node: &Arc<Node>, quorum: Option<&Arc<Quorum>>) -> Option<Si
 /// Shows signed checkpoints as they come, until `stop` fires.
 pub async fn run(node: Arc<Node>, quorum: Option<Arc<Quorum>>, mut stop: watch::Receiver<bool>) {
     let mut signed = node.signed.clone();
+    let mut again = tokio::time::interval(AGAIN_AFTER);
     loop {
         let newest = signed.borrow_and_update().clone();
         let shown = node.published.borrow().as_ref().map_or(0, |s| s.size);
         let fresh = newest.filter(|s| s.size > shown && !node.gate.is_closed());
-        let mut again = None;
+        let mut done = true;
         if let Some(fresh) = fresh {
             let showing = show(&node, quorum.as_deref(), fresh);
-            let done = tokio::select! {
+            done = tokio::select! {
                 done = showing => done,
                 _ = stop.changed() => return,
             };
-            again = (!done).then_some(AGAIN_AFTER);
+            again.reset();
         }
         tokio::select! {
             changed = signed.changed() => if changed.is_err() { return },
-            () = tokio::time::sleep(again.unwrap_or(Duration::MAX)), if again.is_some() => {}
+            _ = again.tick(), if !done => {}
             _ = stop.changed() => return,
         }
     }

@@ -15,12 +15,16 @@ use jeton_tlog::Hash;
 /// `size root epoch`, each as wide as it can get, so that a new mark lies exactly over the old one.
 const MARK_BYTES: usize = 20 + 1 + 44 + 1 + 10 + 1;
 
+/// In place of a root that is not known.
+const UNKNOWN: &str = "-";
+
 /// The end of a ledger, as it was once shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     /// How many events it had.
     pub size: u64,
-    /// The root above them; a mark of an older jeton has none.
+    /// The root above them; a mark of an older jeton has none, nor has one that stands for what may have been served after a
+    /// backup.
     pub root: Option<Hash>,
     /// In which epoch of the ledger, from 1.
     pub epoch: u32,
@@ -31,7 +35,7 @@ impl Mark {
         let mut words = text.split_ascii_whitespace();
         let size = words.next()?.parse().ok()?;
         let root = match words.next() {
-            None => None,
+            None | Some(UNKNOWN) => None,
             Some(root) => Some(Hash::from_base64(root)?),
         };
         let epoch = match words.next() {
@@ -41,8 +45,9 @@ impl Mark {
         words.next().is_none().then_some(Self { size, root, epoch })
     }
 
-    fn text(&self) -> String {
-        let root = self.root.map(|r| r.to_string()).unwrap_or_default();
+    pub(crate) fn text(&self) -> String {
+        let root = self.root.map(|r| r.to_string());
+        let root = root.as_deref().unwrap_or(UNKNOWN);
         format!("{:020} {root:<44} {:010}\n", self.size, self.epoch)
     }
 }

@@ -18,16 +18,35 @@ use crate::node::{
 };
 
 /// What a start has learnt.
-pub(super) struct Learnt {
-    pub(super) directory: Directory,
-    pub(super) index: Index,
-    pub(super) sealer: Sealer,
-    pub(super) from_snapshot: u64,
+pub(crate) struct Learnt {
+    pub(crate) directory: Directory,
+    pub(crate) index: Index,
+    pub(crate) sealer: Sealer,
+    pub(crate) from_snapshot: u64,
+}
+
+impl Learnt {
+    /// What is known before the first event.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            directory: Directory::new(),
+            index: Index::default(),
+            sealer: Sealer::new(),
+            from_snapshot: 0,
+        }
+    }
+}
+
+/// A record that its leaf commits to.
+pub(crate) struct Believed {
+    pub(crate) record: Record,
+    /// The number of the event among those about the same thing, from 0.
+    pub(crate) about_sequence: u64,
 }
 
 /// The state: from the snapshot as far as it goes, then from the ledger, each opening checked against its leaf and the whole
 /// against the head's right edge.
-pub(super) fn learn(
+pub(crate) fn learn(
     reader: &mut dyn Reader,
     keyring: &Keyring,
     path: &Path,
@@ -45,12 +64,6 @@ pub(super) fn learn(
                 from_snapshot,
             })
         });
-    let from_nothing = || Learnt {
-        directory: Directory::new(),
-        index: Index::default(),
-        sealer: Sealer::new(),
-        from_snapshot: 0,
-    };
     let agrees = |learnt: &Learnt| {
         learnt.sealer.frontier() == head.frontier && learnt.directory.size() == head.size
     };
@@ -62,7 +75,7 @@ pub(super) fn learn(
     {
         return Ok(learnt);
     }
-    let learnt = replay(reader, keyring, from_nothing())?;
+    let learnt = replay(reader, keyring, Learnt::nothing())?;
     if agrees(&learnt) {
         return Ok(learnt);
     }
@@ -125,18 +138,33 @@ fn skip_one(
     stored: &Stored,
     tenant: TenantId,
 ) -> Result<(), StartError> {
+    next_of(state, keyring, stored, tenant)?;
+    state.sealer.push(&stored.leaf);
+    unsound(stored.index, state.directory.skip(stored.index, tenant))
+}
+
+/// Whether a leaf without its opening is the next one of a tenant.
+///
+/// # Errors
+/// [`StartError::Unsound`] if it is not; [`KeyringError::Missing`] if the tenant's keys are not here.
+pub(crate) fn next_of(
+    state: &Learnt,
+    keyring: &Keyring,
+    stored: &Stored,
+    tenant: TenantId,
+) -> Result<(), StartError> {
     let key = keyring
         .tag_key(tenant)
         .ok_or(KeyringError::Missing(tenant))?;
     let tag = key.tenant_tag(state.directory.tenant_events(tenant) + 1);
-    if tenant_tag(&stored.leaf) != Some(&tag) {
-        return Err(StartError::Unsound {
-            index: stored.index,
-            why: "the erased leaf is not the tenant's next one".to_owned(),
-        });
+    if tenant_tag(&stored.leaf) == Some(&tag) {
+        return Ok(());
     }
-    state.sealer.push(&stored.leaf);
-    unsound(stored.index, state.directory.skip(stored.index, tenant))
+    let why = "the erased leaf is not the tenant's next one".to_owned();
+    Err(StartError::Unsound {
+        index: stored.index,
+        why,
+    })
 }
 
 fn replay_one(
@@ -145,35 +173,56 @@ fn replay_one(
     (stored, erased): (&Stored, &HashMap<u64, TenantId>),
 ) -> Result<(), StartError> {
     let index = stored.index;
+    if stored.opening.is_none()
+        && let Some(tenant) = erased.get(&index)
+    {
+        return skip_one(state, keyring, stored, *tenant);
+    }
+    let Believed { record, .. } = believe(state, keyring, stored)?;
+    state.sealer.push(&stored.leaf);
+    unsound(index, state.directory.apply(index, &record))?;
+    unsound(index, state.index.apply(index, &record, &state.directory))
+}
+
+/// The record of the event that comes next, if its leaf commits to it under its tenant's next tags.
+///
+/// # Errors
+/// [`StartError::Unsound`] if it does not; [`KeyringError::Missing`] if the tenant's keys are not here.
+pub(crate) fn believe(
+    state: &Learnt,
+    keyring: &Keyring,
+    stored: &Stored,
+) -> Result<Believed, StartError> {
+    let index = stored.index;
     let bad = |why: &str| StartError::Unsound {
         index,
         why: why.to_owned(),
     };
-    let Some((salt, bytes)) = &stored.opening else {
-        let tenant = erased.get(&index).copied();
-        let tenant = tenant.ok_or_else(|| bad("the leaf has no opening"))?;
-        return skip_one(state, keyring, stored, tenant);
-    };
+    let (salt, bytes) = stored
+        .opening
+        .as_ref()
+        .ok_or_else(|| bad("the leaf has no opening"))?;
     // Bytes that are not what the leaf commits to are not even read.
     let committed = stored.leaf.last_chunk::<32>();
     if committed != Some(&commit(salt, bytes)) {
         return Err(bad("the leaf does not commit to the record"));
     }
     let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
-    leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
-    state.sealer.push(&stored.leaf);
-    unsound(index, state.directory.apply(index, &record))?;
-    unsound(index, state.index.apply(index, &record, &state.directory))
+    let about_sequence = leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
+    Ok(Believed {
+        record,
+        about_sequence,
+    })
 }
 
-/// A leaf is believed only if it commits to this record under this tenant's next tags.
+/// A leaf is believed only if it commits to this record under this tenant's next tags. Gives the number in the second tag.
 fn leaf_commits(
     state: &Learnt,
     keyring: &Keyring,
     stored: &Stored,
     (salt, bytes): (&[u8; 32], &[u8]),
     record: &Record,
-) -> Result<(), StartError> {
+) -> Result<u64, StartError> {
     let tenant = record.tenant;
     let key = keyring
         .tag_key(tenant)
@@ -193,7 +242,7 @@ fn leaf_commits(
         commit: commit(salt, bytes),
     };
     if leaf.bytes()[..] == stored.leaf[..] {
-        return Ok(());
+        return Ok(about_sequence);
     }
     let why = "the leaf does not commit to the record".to_owned();
     Err(StartError::Unsound {
@@ -203,7 +252,7 @@ fn leaf_commits(
 }
 
 /// An event that does not fit what came before it.
-pub(super) fn unsound(index: u64, applied: Result<(), Inapplicable>) -> Result<(), StartError> {
+pub(crate) fn unsound(index: u64, applied: Result<(), Inapplicable>) -> Result<(), StartError> {
     applied.map_err(|error| StartError::Unsound {
         index,
         why: error.to_string(),

@@ -1,14 +1,18 @@
 //! The node: its keys, its one writer, its start and its sweeps.
 
+pub mod audit;
 pub(crate) mod dir;
 pub mod disk;
+pub mod epoch;
+pub mod growing;
 pub mod high_water;
 pub mod keyring;
-mod learn;
+pub(crate) mod learn;
 pub mod observe;
 pub mod publish;
 pub mod quarantine;
 pub mod quorum;
+pub mod recover;
 pub mod snapshot;
 pub mod start;
 pub mod witness;

@@ -20,6 +20,8 @@ use crate::node::{keyring::Keyring, writer::moment::Moment};
 const MAGIC: &[u8; 8] = b"jetonsn2";
 const LABEL: &str = "snapshot/v2";
 const SECTION_BYTES_MAX: u64 = 8 << 30;
+/// The bytes of a slot.
+const SLOT_BYTES: u64 = 64;
 /// How many terms are taken under one hold of the lock.
 const TERMS_AT_ONCE: usize = 256;
 /// So many bytes are given to the disk at once at most: a commit's own sync may have to wait for what stands before it.
@@ -238,7 +240,7 @@ fn cbor(value: &impl minicbor::Encode<()>) -> Vec<u8> {
 #[must_use]
 pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let file = fs::File::open(path).ok()?;
-    let bytes = file.metadata().ok()?.len();
+    let slots_max = file.metadata().ok()?.len() / SLOT_BYTES;
     let mut from = Tagged {
         stream: BufReader::with_capacity(1 << 20, file),
         tag: keyring.mac_context(LABEL),
@@ -250,9 +252,8 @@ pub fn read(path: &Path, keyring: &Keyring) -> Option<Loaded> {
     let image = minicbor::decode(&from.section()?).ok()?;
     let directory = Directory::from_image(image).ok()?;
     let terms: Option<Vec<Vec<u8>>> = (0..from.number()?).map(|_| from.section()).collect();
-    // More slots than the file has room for are not even given memory.
-    let slot_bytes = u64::try_from(SlotWords::BYTES).ok()?;
-    let count = from.number().filter(|n| *n <= bytes / slot_bytes)?;
+    // Room is taken before the tag is known: never for more than the file can hold.
+    let count = from.number().filter(|n| *n <= slots_max)?;
     let mut index = Index::with_room_for(usize::try_from(count).ok()?);
     index.restore_owners(&directory).ok()?;
     for bytes in terms? {

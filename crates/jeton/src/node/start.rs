@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use jeton_core::{directory::Directory, founding, id::TenantId};
+use jeton_core::{directory::Directory, event::Record, founding, id::TenantId};
 use jeton_store::{
     Batch, Reader, Store, StoreError,
     ledger::{self, Seal, Sealer},
@@ -287,31 +287,41 @@ fn found(
     let now = clock.time();
     let system: TenantId = capability::draw_id(now);
     keyring.add_tenant(system)?;
-    let key = keyring
-        .tag_key(system)
-        .ok_or(KeyringError::Missing(system))?;
     let records = founding::genesis(system, origin, log_key, now)
         .ok_or_else(|| StartError::Other("the system prefix is not legal".into()))?;
-    let (mut directory, mut sealer) = (Directory::new(), Sealer::new());
+    let state = (&mut Directory::new(), &mut Sealer::new());
+    append_at_rest(store, keyring, state, &records)
+}
+
+/// Appends events that are about no token to a ledger on which no writer runs.
+pub(super) fn append_at_rest(
+    store: &mut Sqlite,
+    keyring: &Keyring,
+    (directory, sealer): (&mut Directory, &mut Sealer),
+    records: &[Record],
+) -> Result<(), StartError> {
+    let from = sealer.size();
     let (mut entries, mut tiles) = (Vec::new(), Vec::new());
-    for record in &records {
+    for record in records {
+        let tenant = record.tenant;
+        let key = keyring.tag_key(tenant);
         let seal = Seal {
-            key: &key,
-            tenant_sequence: directory.tenant_events(system) + 1,
-            about_sequence: directory.sequence(&record.event.about(system)),
+            key: &key.ok_or(KeyringError::Missing(tenant))?,
+            tenant_sequence: directory.tenant_events(tenant) + 1,
+            about_sequence: directory.sequence(&record.event.about(tenant)),
             salt: capability::draw(),
         };
         let sealed = sealer.seal(record, &seal, None, &mut tiles);
         let entry = sealed.map_err(|e| StartError::Other(e.to_string()))?;
         unsound(entry.index, directory.apply(entry.index, record))?;
-        let row = Row::after(system, &record.event, None, &directory);
+        let row = Row::after(tenant, &record.event, None, directory);
         entries.push((entry, row));
     }
     let frontier = sealer.frontier();
     let id = capability::draw();
     Ok(store.append(&Batch {
         id,
-        from: 0,
+        from,
         entries: &entries,
         tiles: &tiles,
         frontier: &frontier,

@@ -13,8 +13,8 @@ use jeton::{
     witness::{self, Running, Settings},
 };
 use jeton_tlog::{
-    AddCheckpoint, Checkpoint, Frontier, Hash, SigningKey, TileBuilder, TileSpan, WitnessKey,
-    leaf_hash, prove_consistency,
+    AddCheckpoint, Checkpoint, Frontier, Hash, SigningKey, TileBuilder, TileSpan, VerifierKey,
+    WitnessKey, leaf_hash, prove_consistency,
 };
 
 pub const ORIGIN: &str = "log.example";
@@ -86,6 +86,11 @@ impl Home {
     }
 
     pub async fn start(&self) -> Witness {
+        self.start_for(vec![Log::key().verifier().clone()]).await
+    }
+
+    /// Of other logs than the usual one.
+    pub async fn start_for(&self, logs: Vec<VerifierKey>) -> Witness {
         let config = Config {
             data_dir: self.data(),
             listen: "127.0.0.1:0".to_owned(),
@@ -94,7 +99,7 @@ impl Home {
         let settings = Settings {
             config,
             name: self.name.clone(),
-            logs: vec![Log::key().verifier().clone()],
+            logs,
         };
         let running = witness::start(settings).await.unwrap();
         Witness { running }

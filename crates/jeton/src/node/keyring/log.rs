@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use jeton_core::directory::Log;
-use jeton_tlog::{KeyError, SigningKey};
+use jeton_tlog::{KeyError, SigningKey, VerifierKey};
 use zeroize::Zeroizing;
 
 use super::{Keyring, KeyringError, Seed};
@@ -85,6 +85,17 @@ impl Keyring {
         let key = SigningKey::from_seed("ledger", seed);
         let key = key.map_err(|_| KeyringError::Sealed(self.path.clone()))?;
         Ok(*key.verifier().public_key())
+    }
+
+    /// The public halves of all that is here, under a name of the ledger.
+    ///
+    /// # Errors
+    /// [`KeyError`] if it cannot name a key.
+    pub fn all_log_keys(&self, origin: &str) -> Result<Vec<VerifierKey>, KeyError> {
+        self.log_seeds(|seed| {
+            let key = SigningKey::from_seed(origin, seed)?;
+            Ok(key.verifier().clone())
+        })
     }
 
     /// The keys that sign a checkpoint of `size`, oldest first: two while one takes over from the other.
