@@ -41,7 +41,7 @@ pub struct Tenant {
     /// Whether it takes part.
     #[n(2)]
     pub standing: Standing,
-    /// Tokens issued below this ledger index are dead.
+    /// Tokens issued below this ledger index were ended by an order; [`Tenant::dead_below`] knows of epochs, too.
     #[n(3)]
     pub cut_off: u64,
     /// Policies that differ from the built-in ones, by class.
@@ -56,6 +56,9 @@ pub struct Tenant {
     /// The epoch after the first in which it got an admin.
     #[n(7)]
     pub admitted_in: Option<u32>,
+    /// The ledger index at which an epoch has begun since the tenant exists: everything issued below is dead.
+    #[n(8)]
+    pub epoch_from: Option<u64>,
 }
 
 impl Tenant {
@@ -66,10 +69,18 @@ impl Tenant {
         own.map_or_else(|| ClassPolicy::built_in(class), |(_, p)| *p)
     }
 
-    /// As rows hold it: an event of the tenant's tokens changes the count, and no row of the tenant.
-    fn without_count(&self) -> Self {
+    /// Tokens issued below this ledger index are dead.
+    #[must_use]
+    pub fn dead_below(&self) -> u64 {
+        self.cut_off.max(self.epoch_from.unwrap_or(0))
+    }
+
+    /// As rows hold it: without what events about something else change, which change no row of the tenant.
+    fn as_row(&self) -> Self {
         Self {
             events: 0,
+            admitted_in: None,
+            epoch_from: None,
             ..self.clone()
         }
     }
@@ -349,7 +360,7 @@ impl Directory {
         let tenants = self
             .tenants
             .iter()
-            .map(|t| Entity::of("tenant", *t.id.bytes(), t.id, &t.without_count()));
+            .map(|t| Entity::of("tenant", *t.id.bytes(), t.id, &t.as_row()));
         let apis = self
             .apis
             .iter()
@@ -401,7 +412,7 @@ impl Directory {
             return Some(Entity::of(kind, *about, subject.tenant, &**subject));
         }
         self.tenant(TenantId::from_bytes(*about))
-            .map(|t| Entity::of("tenant", *about, t.id, &t.without_count()))
+            .map(|t| Entity::of("tenant", *about, t.id, &t.as_row()))
     }
 }
 

@@ -79,7 +79,7 @@ pub fn may_readmit(
     operate(operator, directory)?;
     let found = directory.tenant(tenant).ok_or(Refusal::NotFound)?;
     let log = directory.log();
-    let ended = log.epoch() > 1 && found.cut_off >= log.epoch_from() && log.epoch_from() > 0;
+    let ended = log.epoch() > 1 && found.epoch_from == Some(log.epoch_from());
     if ended && found.admitted_in != Some(log.epoch()) {
         return Ok(());
     }

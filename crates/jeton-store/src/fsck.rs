@@ -3,6 +3,7 @@
 //! Everything is derived anew from the leaves and their openings and then held against what is stored. Whatever bytes are in
 //! the store, this ends with a report: what cannot be read is a finding like any other.
 
+pub mod erased;
 pub mod fields;
 mod finding;
 pub mod opening;
@@ -14,14 +15,20 @@ mod walk;
 
 use std::collections::HashSet;
 
-use jeton_core::{id::TenantId, leaf::TagKey};
-use jeton_tlog::VerifierKey;
+use jeton_core::{
+    directory::Log,
+    event::{Event, Record},
+    id::TenantId,
+    leaf::TagKey,
+};
+use jeton_tlog::{Hash, Policy, VerifierKey, WitnessKey};
 
 pub use self::finding::{FINDINGS_MAX, Finding, bytes_that_differ};
 use self::{
+    erased::Erased,
     finding::Findings,
     opening::Opening,
-    replay::Replay,
+    replay::{Replay, Told},
     trail::Trail,
     tree::Tree,
     walk::{Read, piped},
@@ -45,6 +52,14 @@ pub struct Report {
     pub root: String,
     /// What the first event says: the name of the log, and the Ed25519 key that signs its checkpoints.
     pub genesis: Option<(String, [u8; 32])>,
+    /// What the ledger says of itself: its names, and its keys of all times.
+    pub log: Log,
+    /// The roots that the leaves give at the sizes that were asked for, as far as they go.
+    pub roots: Vec<(u64, Hash)>,
+    /// How many openings are gone, as the ledger says.
+    pub erased_openings: u64,
+    /// Beside how many events words are gone, as the ledger says.
+    pub erased_words: u64,
     /// The differences.
     pub findings: Vec<Finding>,
     /// How many more differences there are in tables that have [`FINDINGS_MAX`].
@@ -62,6 +77,13 @@ pub enum Part {
     Rows,
 }
 
+/// How an opening that may be missing was met.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Met {
+    Absent,
+    There,
+}
+
 /// The most missing events that one gap names.
 const GAP_MAX: usize = 10;
 
@@ -70,13 +92,16 @@ const GAP_MAX: usize = 10;
 pub struct Keys<'a> {
     /// Gives a tenant's tag key.
     pub tags: &'a dyn Fn(TenantId) -> Option<TagKey>,
-    /// The key of the log's checkpoints.
+    /// The key of the log's checkpoints, where the ledger does not say which it has.
     pub log: &'a VerifierKey,
 }
 
 struct Fsck<'a> {
     keys: Keys<'a>,
     replay: Replay,
+    erased: Erased,
+    /// Events whose opening is not there or is, although a notice names it: with whose they are, if their leaves bear that out.
+    named: Vec<(u64, Option<TenantId>, Met)>,
     trail: Trail,
     tree: Tree,
     events: u64,
@@ -84,7 +109,8 @@ struct Fsck<'a> {
     without: Option<Part>,
 }
 
-/// Checks the whole store. `keys` gives a tenant's tag key, `log` the key of the log's checkpoints.
+/// Checks the whole store. `keys` gives a tenant's tag key, `log` the key of the log's checkpoints where the ledger does not say
+/// which it has.
 ///
 /// # Errors
 /// [`StoreError`] only where the store cannot be read at all; every difference is a [`Finding`].
@@ -93,8 +119,19 @@ pub fn fsck(
     keys: &dyn Fn(TenantId) -> Option<TagKey>,
     log: &VerifierKey,
 ) -> Result<Report, StoreError> {
-    let keys = Keys { tags: keys, log };
-    frozen(reader, keys, None)
+    with_roots(reader, Keys { tags: keys, log }, &[])
+}
+
+/// [`fsck`] that also tells the roots at some sizes: for whoever remembers one.
+///
+/// # Errors
+/// As [`fsck`].
+pub fn with_roots(
+    reader: &mut dyn Reader,
+    keys: Keys<'_>,
+    sizes: &[u64],
+) -> Result<Report, StoreError> {
+    frozen(reader, keys, (None, sizes))
 }
 
 /// [`fsck`] without one of its comparisons: it must miss what that one finds.
@@ -106,47 +143,45 @@ pub fn danger_without(
     reader: &mut dyn Reader,
     keys: Keys<'_>,
 ) -> Result<Report, StoreError> {
-    frozen(reader, keys, Some(part))
+    frozen(reader, keys, (Some(part), &[]))
 }
 
 fn frozen(
     reader: &mut dyn Reader,
     keys: Keys<'_>,
-    without: Option<Part>,
+    (without, sizes): (Option<Part>, &[u64]),
 ) -> Result<Report, StoreError> {
     reader.freeze()?;
-    let report = check(reader, keys, without);
+    let report = check(reader, keys, (without, sizes));
     reader.thaw()?;
     Ok(report)
 }
 
-/// The keys with which a checkpoint of so many events may be signed.
-fn checkpoint_keys<'k>(keys: &Keys<'k>, _size: Option<u64>) -> &'k [VerifierKey] {
-    core::slice::from_ref(keys.log)
-}
-
-/// Whether an event that was read says that the opening of another is gone for good reason.
-const fn excused(_replay: &Replay, _index: u64) -> bool {
-    false
-}
-
-fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Report {
+fn check(
+    reader: &mut dyn Reader,
+    keys: Keys<'_>,
+    (without, sizes): (Option<Part>, &[u64]),
+) -> Report {
     let mut found = Findings::default();
     let mut checkpoints = Vec::new();
     let read = reader.checkpoints(&mut |size, note| checkpoints.push((size, note)));
     heard("checkpoint", read, &mut found);
-    let signed: HashSet<u64> = checkpoints
+    let mut signed: HashSet<u64> = checkpoints
         .iter()
         .filter_map(|(size, _)| u64::try_from(*size).ok())
         .collect();
     let newest = signed.iter().max().copied();
+    signed.extend(sizes);
     let head = reader
         .head()
         .map_err(|error| found.unreadable("head", &error))
         .ok();
+    let erased = heard("event", Erased::read(reader), &mut found);
     let mut fsck = Fsck {
         keys,
         replay: Replay::default(),
+        erased: erased.unwrap_or_default(),
+        named: Vec::new(),
         trail: Trail::default(),
         tree: Tree::new(signed),
         events: 0,
@@ -154,6 +189,7 @@ fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Repo
         without,
     };
     fsck.ledger(reader, head.as_ref());
+    let erased_openings = fsck.erasures();
     if without != Some(Part::Tree) {
         fsck.tree(reader, head.as_ref(), &checkpoints);
     }
@@ -162,7 +198,7 @@ fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Repo
         let compared = rows::compare(reader, &mut fsck.replay, &mut fsck.found);
         rows = heard("token", compared, &mut fsck.found).unwrap_or(0);
     }
-    let compared = fsck.trail.compare(reader, &mut fsck.found);
+    let compared = fsck.trail.compare(reader, &fsck.erased, &mut fsck.found);
     heard("trail", compared, &mut fsck.found);
     Report {
         events: fsck.events,
@@ -172,6 +208,10 @@ fn check(reader: &mut dyn Reader, keys: Keys<'_>, without: Option<Part>) -> Repo
         head: head.map(|head| head.size),
         root: fsck.tree.root(),
         genesis: fsck.replay.genesis,
+        log: Log::clone(fsck.replay.directory.log()),
+        roots: fsck.tree.roots(sizes),
+        erased_openings,
+        erased_words: fsck.trail.erased,
         dropped: fsck.found.dropped,
         findings: fsck.found.into_vec(),
     }
@@ -210,14 +250,6 @@ impl Fsck<'_> {
             },
         );
         heard("event", walked, &mut self.found);
-        let replay = &self.replay;
-        let unopened = replay
-            .unopened
-            .iter()
-            .filter(|index| !excused(replay, **index));
-        self.found.extend(unopened.map(|index| {
-            Finding::at_leaf(*index, format!("leaf {index} has no opening")).field("record")
-        }));
     }
 
     fn event(&mut self, index: u64, leaf: &[u8], opening: &Opening) {
@@ -227,34 +259,105 @@ impl Fsck<'_> {
         }
         let told = match opening {
             Opening::Absent => {
-                self.replay.unopened.push(index);
+                let owner = self.skipped(index, leaf);
+                self.named.push((index, owner, Met::Absent));
+                if owner.is_none() {
+                    self.replay.pass_over(1);
+                }
                 None
             }
             Opening::NotCanonical => {
                 let what = "the record is not canonical";
                 self.found
                     .add(Finding::at_leaf(index, what).field("record"));
+                self.replay.pass_over(1);
                 None
             }
-            Opening::Read { record, commit } => {
-                let key = (self.keys.tags)(record.tenant);
-                let told = self.replay.event(
-                    (index, leaf),
-                    (record, *commit),
-                    key.as_ref(),
-                    &mut self.found,
-                );
-                Some(told)
-            }
+            Opening::Read { record, commit } => Some(self.read((index, leaf), record, *commit)),
         };
-        if told.is_none() {
-            self.replay.pass_over(1);
-        }
         self.trail.expect(index, told.as_ref());
     }
 
+    /// Whose event it is that has no opening, if a notice says so and its leaf is that tenant's next one.
+    fn skipped(&mut self, index: u64, leaf: &[u8]) -> Option<TenantId> {
+        let (replay, tags) = (&mut self.replay, self.keys.tags);
+        let mut owners = self.erased.owners(index);
+        owners.find(|tenant| {
+            let key = tags(*tenant);
+            key.is_some_and(|key| replay.skip((index, leaf), *tenant, &key))
+        })
+    }
+
+    fn read(&mut self, (index, leaf): (u64, &[u8]), record: &Record, commit: [u8; 32]) -> Told {
+        let key = (self.keys.tags)(record.tenant);
+        let read = (record, commit);
+        let told = self
+            .replay
+            .event((index, leaf), read, key.as_ref(), &mut self.found);
+        if let (true, Event::Erased(erasure)) = (told.sound, &record.event) {
+            self.erased.replayed(index);
+            self.replay.forget(erasure);
+        }
+        if self
+            .erased
+            .owners(index)
+            .any(|owner| owner == record.tenant)
+        {
+            self.named.push((index, Some(record.tenant), Met::There));
+        }
+        told
+    }
+
+    /// Looks at what was erased, now that it is known which notices are believed: how many openings are gone for good reason.
+    fn erasures(&mut self) -> u64 {
+        let mut gone = 0;
+        for (index, owner, met) in &self.named {
+            let index = *index;
+            let notice = owner.and_then(|owner| self.erased.opening(owner, index, u64::MAX));
+            let what = match (notice, met) {
+                (Some(_), Met::Absent) => {
+                    gone += 1;
+                    self.trail.gone(index);
+                    continue;
+                }
+                (Some(notice), Met::There) => {
+                    self.trail.gone(index);
+                    format!("the opening is still there, though leaf {notice} erased it")
+                }
+                (None, Met::Absent) => format!("leaf {index} has no opening"),
+                (None, Met::There) => continue,
+            };
+            self.found
+                .add(Finding::at_leaf(index, what).field("record"));
+        }
+        gone
+    }
+
+    /// The keys with which the ledger may have signed a checkpoint of so many events, under its name of that time.
+    ///
+    /// Of a stolen key as well: what the ledger signed with it before anybody knew is compared like the rest.
+    fn checkpoint_keys(&self, size: Option<u64>) -> Vec<VerifierKey> {
+        let log = self.replay.directory.log();
+        if log.epochs.is_empty() {
+            return vec![self.keys.log.clone()];
+        }
+        let size = size.unwrap_or(0);
+        let origin = log.origin_at(size);
+        let keys = log.keys.iter().filter(|key| key.in_force_at(size));
+        keys.filter_map(|key| VerifierKey::new(origin, &key.public).ok())
+            .collect()
+    }
+
+    /// The witnesses whose cosignatures can be looked at: those of the policy that is in force.
+    fn witnesses(&self) -> Vec<WitnessKey> {
+        let policy = self.replay.directory.log().policy.as_deref();
+        let policy = policy.and_then(|text| Policy::parse(text).ok());
+        let witnesses = policy.iter().flat_map(|policy| policy.witnesses());
+        witnesses.map(|witness| witness.key().clone()).collect()
+    }
+
     /// Events that are not there. As far as tiles kept the hashes of their leaves, what follows them can still be compared.
-    fn gap(&mut self, from: u64, to: u64, hashes: Vec<jeton_tlog::Hash>) {
+    fn gap(&mut self, from: u64, to: u64, hashes: Vec<Hash>) {
         let told = match self.without {
             Some(Part::Openings) => 0,
             None | Some(Part::Tree | Part::Rows) => GAP_MAX,
@@ -285,8 +388,10 @@ impl Fsck<'_> {
         if let Some(head) = head {
             self.tree.head(head, self.events, &mut self.found);
         }
+        let witnesses = self.witnesses();
         for (size, note) in checkpoints {
-            let keys = checkpoint_keys(&self.keys, u64::try_from(*size).ok());
+            let keys = self.checkpoint_keys(u64::try_from(*size).ok());
+            let keys = (keys.as_slice(), witnesses.as_slice());
             self.tree.checkpoint((*size, note), keys, &mut self.found);
         }
     }

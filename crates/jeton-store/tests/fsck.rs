@@ -123,6 +123,7 @@ fn every_edit_is_found_and_named() {
         (format!("UPDATE trail SET salt = {} WHERE idx = 20", zero("salt")), "trail", at(20)),
         ("UPDATE trail SET salt = x'00' WHERE idx = 20".into(), "trail", at(20)),
         ("UPDATE trail SET salt = NULL WHERE idx = 20".into(), "trail", at(20)),
+        ("UPDATE trail SET salt = NULL, words = NULL WHERE idx = 20".into(), "trail", at(20)),
         (format!("UPDATE trail SET tenant = x'{system}' WHERE idx = 20"), "trail", at(20)),
         (format!("UPDATE trail SET about = {} WHERE idx = 20", zero("about")), "trail", at(20)),
         ("UPDATE trail SET idx = 99999 WHERE idx = 20".into(), "trail", at(20)),

@@ -287,7 +287,7 @@ fn stands(facts: &Facts<'_>) -> Result<(), Refused> {
             });
         }
     }
-    if token.issued < tenant.cut_off || token.issued < owner.cut_off {
+    if token.issued < tenant.dead_below() || token.issued < owner.cut_off {
         return Err(Refusal::TokenCutOff.into());
     }
     match (tenant.standing, owner.standing) {

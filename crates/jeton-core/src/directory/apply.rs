@@ -169,7 +169,9 @@ impl Directory {
         if matches!(event, LogEvent::EpochBegan { .. }) {
             // What was revoked in the lost part is not known: nothing from before it authenticates.
             for slot in 0..slot(self.tenants.len())? {
-                edit(&mut self.tenants, Some(slot), |t| t.cut_off = index)?;
+                edit(&mut self.tenants, Some(slot), |t| {
+                    t.epoch_from = Some(index)
+                })?;
             }
         }
         Ok(())
@@ -205,6 +207,7 @@ impl Directory {
             events: u64::from(self.system == Some(id)),
             named_at: None,
             admitted_in: None,
+            epoch_from: None,
         }));
         Ok(())
     }

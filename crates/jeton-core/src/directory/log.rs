@@ -24,12 +24,17 @@ pub struct LogKey {
 }
 
 impl LogKey {
-    /// Whether it may have signed a checkpoint of `size`.
+    /// Whether it may have signed a checkpoint of `size`, and is to be believed.
     #[must_use]
     pub fn signs_at(&self, size: u64) -> bool {
-        let retired = self.retired.is_some_and(|at| size > at);
         let stolen = self.compromised_from.is_some_and(|from| size >= from);
-        self.added < size && !retired && !stolen
+        self.in_force_at(size) && !stolen
+    }
+
+    /// Whether the ledger itself may have signed a checkpoint of `size` with it. After a theft this is no reason to believe one.
+    #[must_use]
+    pub fn in_force_at(&self, size: u64) -> bool {
+        self.added < size && self.retired.is_none_or(|at| size <= at)
     }
 }
 

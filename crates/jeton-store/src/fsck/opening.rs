@@ -168,6 +168,21 @@ impl Missing {
             }
         }
     }
+
+    /// The number among its tenant's events under which a leaf without opening stands, in the same way. `None`: it is not one of
+    /// those that come next.
+    pub fn number(&mut self, leaf: &[u8], key: &TagKey, due: u64) -> Option<u64> {
+        let kept = TENANT_TAG.of(leaf)?;
+        let searched = self.in_vain < IN_VAIN_MAX;
+        let ahead = if searched {
+            self.events.min(AHEAD_MAX)
+        } else {
+            0
+        };
+        let found = (due..=due.saturating_add(ahead)).find(|n| key.tenant_tag(*n)[..] == *kept);
+        self.in_vain += u32::from(found.is_none() && ahead > 0);
+        found
+    }
 }
 
 /// The numbers that a leaf's tags stand for, not below those that are due. `None`: none within `ahead` events of them.

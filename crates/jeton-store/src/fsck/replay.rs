@@ -10,7 +10,7 @@ use std::{
 
 use jeton_core::{
     directory::Directory,
-    event::{Event, Record},
+    event::{Erasure, Event, Record},
     id::{TenantId, TokenId},
     leaf::TagKey,
     token::record::{Terms, TokenRecord},
@@ -49,6 +49,8 @@ pub(super) struct Told {
     /// The event before it that changed the same row.
     pub(super) previous: Option<u64>,
     pub(super) aside: Option<[u8; 32]>,
+    /// Whether the event is what its leaf commits to, in its turn, and fits those before it.
+    pub(super) sound: bool,
 }
 
 #[derive(Default)]
@@ -57,8 +59,6 @@ pub(super) struct Replay {
     pub(super) tokens: HashMap<TokenId, Known>,
     /// What the first event says: the name of the log, and the key that signs its checkpoints.
     pub(super) genesis: Option<(String, [u8; 32])>,
-    /// Events without opening: whether that is excused is known when all others were read.
-    pub(super) unopened: Vec<u64>,
     tenants: HashMap<TenantId, u64>,
     things: HashMap<[u8; 16], Thing>,
     terms: HashSet<Arc<Terms>>,
@@ -76,6 +76,22 @@ impl Replay {
         self.things.get(about).map(|thing| thing.last)
     }
 
+    /// Passes over an event whose opening was erased, if its leaf is one of the tenant's next.
+    pub(super) fn skip(
+        &mut self,
+        (index, leaf): (u64, &[u8]),
+        tenant: TenantId,
+        key: &TagKey,
+    ) -> bool {
+        let due = self.tenants.get(&tenant).copied().unwrap_or(0) + 1;
+        let Some(number) = self.missing.number(leaf, key, due) else {
+            return false;
+        };
+        self.tenants.insert(tenant, number);
+        self.directory.pass_over(index.saturating_add(1));
+        true
+    }
+
     /// Takes the next event that could be read. `key` is its tenant's.
     pub(super) fn event(
         &mut self,
@@ -87,23 +103,23 @@ impl Replay {
         let token = record.event.token();
         let finding = |what: &str| Finding::at_leaf(index, what).token(token);
         let due = self.numbers(record);
-        let numbers = match key {
-            None => {
-                found.add(finding("the keyring has no key for its tenant"));
-                due
-            }
+        let (numbers, wrong) = match key {
+            None => (due, Some(finding("the keyring has no key for its tenant"))),
             Some(key) => {
                 let (numbers, wrong) = self.missing.compare(leaf, (record, commit), key, due);
-                found.extend(wrong.map(|part| part.finding(index).token(token)));
-                numbers
+                let wrong = wrong.map(|part| part.finding(index).token(token));
+                (numbers, wrong)
             }
         };
+        let mut sound = wrong.is_none();
+        found.extend(wrong);
         self.tenants.insert(record.tenant, numbers.tenant);
         // Whatever stands before it is missing, and told already.
         self.directory.pass_over(index);
         if let Err(error) = self.directory.apply(index, record) {
             found.add(finding(&error.to_string()));
             self.directory.pass_over(index.saturating_add(1));
+            sound = false;
         }
         if let (None, Event::Genesis { origin, log_key }) = (&self.genesis, &record.event) {
             self.genesis = Some((origin.clone(), *log_key));
@@ -118,6 +134,16 @@ impl Replay {
             about,
             previous,
             aside: record.aside,
+            sound,
+        }
+    }
+
+    /// Nobody knows these tokens any more. Without their openings, nobody did before.
+    pub(super) fn forget(&mut self, erasure: &Erasure) {
+        if let Erasure::Openings { tokens, .. } = erasure {
+            for id in tokens {
+                self.tokens.remove(id);
+            }
         }
     }
 

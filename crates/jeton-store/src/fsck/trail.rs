@@ -4,9 +4,10 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 
-use jeton_core::{event::Record, leaf::aside_hash};
+use jeton_core::{event::Record, id::TenantId, leaf::aside_hash};
 
 use super::{
+    erased::Erased,
     finding::{FINDINGS_MAX, Finding, Findings},
     opening::Opening,
     replay::Told,
@@ -29,6 +30,8 @@ enum State {
     Due,
     /// Its event cannot be read: any row is as good.
     Unknown,
+    /// Its event was erased, and its row must be gone.
+    Gone,
     /// Its row was met.
     Met,
 }
@@ -37,6 +40,8 @@ enum State {
 pub(super) struct Trail {
     due: Vec<Due>,
     hash: RandomState,
+    /// Beside how many events words are gone, as notices say.
+    pub(super) erased: u64,
 }
 
 /// What a row is.
@@ -44,7 +49,49 @@ pub(super) struct Trail {
 enum Verdict {
     Fine,
     Ghost,
+    Left,
     Differs,
+}
+
+/// A field of a row that is not what it must be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Difference {
+    /// Whose event it is.
+    Tenant,
+    /// What the event is about.
+    About,
+    /// The words are others.
+    Words,
+    /// The words are gone, and nothing says that they were erased.
+    WordsGone,
+    /// The words were erased, and are still there.
+    WordsLeft,
+    /// The way back.
+    Previous,
+}
+
+impl Difference {
+    const fn told(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Tenant => ("tenant", "not that of the event"),
+            Self::About => ("about", "not what the event is about"),
+            Self::Words => (
+                "words",
+                "the words are not those that the record was made with",
+            ),
+            Self::WordsGone => ("words", "the words are gone, and no event erased them"),
+            Self::WordsLeft => ("words", "the words were erased, and are still there"),
+            Self::Previous => ("previous", "not the event before it about the same thing"),
+        }
+    }
+
+    /// The finding that it is, in the row beside the event at `index`.
+    #[must_use]
+    pub fn finding(self, index: i64) -> Finding {
+        let (field, what) = self.told();
+        let leaf = u64::try_from(index).ok();
+        Finding::new("trail", index, what).field(field).leaf(leaf)
+    }
 }
 
 impl Trail {
@@ -92,28 +139,46 @@ impl Trail {
         u32::try_from(self.hash.hash_one(aside) >> 32).unwrap_or(0)
     }
 
-    fn row(&mut self, kept: &TrailRow) -> Verdict {
-        let Some(index) = u64::try_from(kept.index).ok() else {
-            return Verdict::Ghost;
-        };
-        let place = self.place((&kept.tenant, &kept.about, kept.previous.map(u64::try_from)));
-        let words = match words(kept) {
-            Words::Erased => None,
-            Words::Kept(hash) => Some(self.words(Some(hash))),
-            Words::Halved => Some(!self.words(None)),
-        };
+    /// What must be beside the event at an index.
+    fn at(&mut self, index: u64) -> Option<&mut Due> {
         let at = usize::try_from(index).ok();
         // Without gaps an event stands at its own index.
         let at = at.filter(|at| self.due.get(*at).is_some_and(|due| due.index == index));
         let at = at.or_else(|| self.due.binary_search_by_key(&index, |due| due.index).ok());
-        let Some(due) = at.and_then(|at| self.due.get_mut(at)) else {
+        self.due.get_mut(at?)
+    }
+
+    /// The opening of an event was erased: nothing may lie beside it any more.
+    pub(super) fn gone(&mut self, index: u64) {
+        if let Some(due) = self.at(index) {
+            due.state = State::Gone;
+        }
+    }
+
+    fn row(&mut self, kept: &TrailRow, erased: &Erased) -> Verdict {
+        let Some(index) = u64::try_from(kept.index).ok() else {
             return Verdict::Ghost;
         };
-        let state = core::mem::replace(&mut due.state, State::Met);
-        match state {
+        let place = self.place((&kept.tenant, &kept.about, kept.previous.map(u64::try_from)));
+        let none = self.words(None);
+        let words = match words(kept) {
+            Words::Erased => none,
+            Words::Kept(hash) => self.words(Some(hash)),
+            Words::Halved => !none,
+        };
+        let tenant = <[u8; 16]>::try_from(kept.tenant.as_slice()).map(TenantId::from_bytes);
+        let notice = tenant.is_ok_and(|t| erased.words(t, index, u64::MAX).is_some());
+        let Some(due) = self.at(index) else {
+            return Verdict::Ghost;
+        };
+        let words_due = if notice { none } else { due.words };
+        let right = due.place == place && words == words_due;
+        match core::mem::replace(&mut due.state, State::Met) {
             State::Met => Verdict::Ghost,
             State::Unknown => Verdict::Fine,
-            State::Due if due.place == place && words.is_none_or(|w| w == due.words) => {
+            State::Gone => Verdict::Left,
+            State::Due if right => {
+                self.erased += u64::from(notice);
                 Verdict::Fine
             }
             State::Due => Verdict::Differs,
@@ -122,13 +187,14 @@ impl Trail {
 
     /// Compares every row.
     pub(super) fn compare(
-        mut self,
+        &mut self,
         reader: &mut dyn Reader,
+        erased: &Erased,
         found: &mut Findings,
     ) -> Result<(), StoreError> {
         let mut wrong = Vec::new();
         let read = reader.trails(&mut |kept| {
-            let verdict = self.row(&kept);
+            let verdict = self.row(&kept, erased);
             if verdict != Verdict::Fine && wrong.len() < FINDINGS_MAX {
                 wrong.push((verdict, kept));
             }
@@ -137,7 +203,8 @@ impl Trail {
             let finding = match verdict {
                 Verdict::Fine => continue,
                 Verdict::Ghost => Finding::new("trail", kept.index, "no event explains this row"),
-                Verdict::Differs => explain(reader, kept)?,
+                Verdict::Left => left(kept.index),
+                Verdict::Differs => explain(reader, kept, erased)?,
             };
             found.add(finding);
         }
@@ -169,7 +236,11 @@ fn words(kept: &TrailRow) -> Words {
 }
 
 /// Which field of a row differs: its event is read again.
-fn explain(reader: &mut dyn Reader, kept: &TrailRow) -> Result<Finding, StoreError> {
+fn explain(
+    reader: &mut dyn Reader,
+    kept: &TrailRow,
+    erased: &Erased,
+) -> Result<Finding, StoreError> {
     let mut record = None;
     let index = u64::try_from(kept.index).unwrap_or(u64::MAX);
     reader.events(index, &mut |stored| {
@@ -180,39 +251,38 @@ fn explain(reader: &mut dyn Reader, kept: &TrailRow) -> Result<Finding, StoreErr
         }
         Ok(Continue::No)
     })?;
-    let field = record
-        .as_deref()
-        .and_then(|record| difference(record, kept));
-    let field = field.unwrap_or("previous");
+    let difference = record.as_deref().and_then(|record| {
+        let notice = erased.words(record.tenant, index, u64::MAX);
+        difference(record, kept, notice.is_some())
+    });
+    let difference = difference.unwrap_or(Difference::Previous);
     let token = record.and_then(|record| record.event.token());
-    Ok(finding(kept.index, field).token(token))
+    Ok(difference.finding(kept.index).token(token))
 }
 
-/// A field of a trail's row that is not what its record says. The way back is not compared: the record does not know it.
+/// A field of a trail's row that is not what its record says; `erased`: an event erased the words. The way back is not
+/// compared: the record does not know it.
 #[must_use]
-pub fn difference(record: &Record, kept: &TrailRow) -> Option<&'static str> {
+pub fn difference(record: &Record, kept: &TrailRow, erased: bool) -> Option<Difference> {
     if kept.tenant != record.tenant.bytes() {
-        return Some("tenant");
+        return Some(Difference::Tenant);
     }
     if kept.about != record.event.about(record.tenant) {
-        return Some("about");
+        return Some(Difference::About);
     }
-    match words(kept) {
-        Words::Erased => None,
-        Words::Kept(hash) => (Some(hash) != record.aside).then_some("words"),
-        Words::Halved => Some("words"),
+    match (words(kept), erased) {
+        (Words::Erased, true) => None,
+        (Words::Erased, false) => record.aside.map(|_| Difference::WordsGone),
+        (Words::Kept(_) | Words::Halved, true) => Some(Difference::WordsLeft),
+        (Words::Kept(hash), false) => (Some(hash) != record.aside).then_some(Difference::Words),
+        (Words::Halved, false) => Some(Difference::Words),
     }
 }
 
-/// A field of the trail's row beside the event at `index` differs.
+/// The row beside an event whose opening was erased.
 #[must_use]
-pub fn finding(index: i64, field: &'static str) -> Finding {
-    let what = match field {
-        "tenant" => "not that of the event",
-        "about" => "not what the event is about",
-        "words" => "the words are not those that the record was made with",
-        _ => "not the event before it about the same thing",
-    };
+pub fn left(index: i64) -> Finding {
     let leaf = u64::try_from(index).ok();
-    Finding::new("trail", index, what).field(field).leaf(leaf)
+    let what = "the event was erased, and the row is still there";
+    Finding::new("trail", index, what).leaf(leaf)
 }

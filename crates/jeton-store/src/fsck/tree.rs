@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 
 use jeton_tlog::{
-    Checkpoint, Frontier, HASH_BYTES, Hash, TILE_WIDTH, Tile, TileId, VerifierKey, leaf_hash,
+    Checkpoint, CheckpointError, Frontier, HASH_BYTES, Hash, Note, TILE_WIDTH, Tile, TileId,
+    VerifiedCheckpoint, VerifierKey, WitnessKey, leaf_hash,
 };
 use sha2::{Digest as _, Sha256};
 
@@ -26,13 +27,21 @@ pub(super) struct Tree {
 impl Tree {
     /// An empty one, that will remember its root at the sizes `signed`.
     pub(super) fn new(signed: HashSet<u64>) -> Self {
+        let sealer = Sealer::new();
+        let empty = signed.contains(&0).then(|| (0, sealer.root()));
         Self {
-            sealer: Sealer::new(),
             broken_at: None,
             due: Vec::new(),
             signed,
-            roots: HashMap::new(),
+            roots: empty.into_iter().collect(),
+            sealer,
         }
+    }
+
+    /// The roots at some sizes, as far as the leaves are known.
+    pub(super) fn roots(&self, sizes: &[u64]) -> Vec<(u64, Hash)> {
+        let known = |size: &u64| Some((*size, *self.roots.get(size)?));
+        sizes.iter().filter_map(known).collect()
     }
 
     /// Grows by the next leaf.
@@ -137,27 +146,23 @@ impl Tree {
         behind().unwrap_or(false)
     }
 
-    /// Compares a checkpoint that was kept.
+    /// Compares a checkpoint that was kept: signed by one of the ledger's `keys`, and by none of those or of the `witnesses`
+    /// wrongly. Others may have signed it, too.
     pub(super) fn checkpoint(
         &self,
         (size, note): (i64, &str),
-        keys: &[VerifierKey],
+        (keys, witnesses): (&[VerifierKey], &[WitnessKey]),
         found: &mut Findings,
     ) {
-        let opened = keys
-            .iter()
-            .map(|key| Checkpoint::open(note.as_bytes(), key));
-        // The last key's word is told, if none is right.
-        let best = opened.reduce(|one, other| if one.is_ok() { one } else { other });
-        let open = match best {
-            Some(Ok(open)) => open,
-            Some(Err(error)) => {
-                found.add(Finding::new("checkpoint", size, error.to_string()).field("note"));
-                return;
-            }
-            None => {
-                let what = "no key of the ledger signs at this size";
-                found.add(Finding::new("checkpoint", size, what).field("note"));
+        let noted = |what: String| Finding::new("checkpoint", size, what).field("note");
+        if keys.is_empty() {
+            found.add(noted("no key of the ledger signs at this size".to_owned()));
+            return;
+        }
+        let open = match opened(note, keys, witnesses) {
+            Ok(open) => open,
+            Err(error) => {
+                found.add(noted(error.to_string()));
                 return;
             }
         };
@@ -179,6 +184,17 @@ impl Tree {
             found.add(finding(what).field("root").leaf(open.size().checked_sub(1)));
         }
     }
+}
+
+fn opened(
+    note: &str,
+    keys: &[VerifierKey],
+    witnesses: &[WitnessKey],
+) -> Result<VerifiedCheckpoint, CheckpointError> {
+    let note = Note::parse(note.as_bytes()).map_err(CheckpointError::Note)?;
+    let cosigned = note.cosignatures(witnesses);
+    cosigned.map_err(CheckpointError::Note)?;
+    Checkpoint::open_note(&note, keys)
 }
 
 /// The first leaf below a tile.

@@ -127,8 +127,13 @@ impl World {
 
     /// A signed checkpoint of this moment.
     pub fn checkpoint(&self) -> String {
-        let checkpoint = Checkpoint::new(ORIGIN, self.size(), self.sealer.root());
-        checkpoint.unwrap().sign(&log_key()).unwrap()
+        self.checkpoint_by(&[&log_key()])
+    }
+
+    /// The same, signed by other keys, under their name.
+    pub fn checkpoint_by(&self, keys: &[&SigningKey]) -> String {
+        let checkpoint = Checkpoint::new(keys[0].name(), self.size(), self.sealer.root());
+        checkpoint.unwrap().sign_all(keys).unwrap()
     }
 
     /// Decides an event.

@@ -17,17 +17,20 @@ use super::{
     table::{self, at},
 };
 use crate::node::{
-    audit::{self, AuditError, Audited, HighWater, Reach},
+    audit::{self, AuditError, Audited, HighWater, Outside, Reach, Seen, Witnessed},
     keyring::Kek,
+    quorum::{Quorum, Recalled},
 };
 
 const EXAMPLES: &str = "\
 Examples:
   jeton audit --data-dir /var/lib/jeton
   jeton --json audit --data-dir /var/lib/jeton --kek-file /etc/jeton/kek
+  jeton audit --data-dir /var/lib/jeton --policy witnesses --witness-ca ca.pem
 
 It reads one moment of the store and changes nothing, so it works while the authority runs. Each finding names table, row,
-token, leaf and field. Exit status: 0 sound, 3 findings, 1 if it cannot be looked at.";
+token, leaf and field. With a policy each of its witnesses is asked what it remembers; one that is not reached is shown, and is no
+finding. Exit status: 0 sound, 3 findings, 1 if it cannot be looked at.";
 
 /// Which store.
 #[derive(Args, Debug)]
@@ -49,6 +52,12 @@ pub(super) struct StoreArgs {
 pub(super) struct AuditArgs {
     #[command(flatten)]
     store: StoreArgs,
+    /// The witness policy (c2sp.org/tlog-policy): its witnesses are asked what they remember
+    #[arg(long, value_name = "FILE")]
+    policy: Option<PathBuf>,
+    /// A CA file in PEM for the witnesses
+    #[arg(long, value_name = "FILE", requires = "policy")]
+    witness_ca: Option<PathBuf>,
 }
 
 impl StoreArgs {
@@ -82,7 +91,21 @@ pub(super) async fn run(args: AuditArgs, out: Out) -> Result<(), Fault> {
     if is_running(&args.store.data_dir) {
         out.note("the authority runs: this is its store at one moment");
     }
-    compare(args.store, Reach::Outside, out).await
+    let recalled = match &args.policy {
+        None => Vec::new(),
+        Some(policy) => recalled(policy, args.witness_ca.as_deref()).await?,
+    };
+    compare(args.store, Reach::Outside(recalled), out).await
+}
+
+/// What the witnesses of a policy remember.
+async fn recalled(policy: &Path, ca: Option<&Path>) -> Result<Vec<Recalled>, Fault> {
+    let quorum = Quorum::read(policy, ca).map_err(|error| {
+        let cause = core::error::Error::source(&error).unwrap_or(&error);
+        Fault::caused(error.to_string(), cause)
+            .hint("--policy is a policy with the URLs of its witnesses, as the authority has it")
+    })?;
+    Ok(quorum.recall().await)
 }
 
 /// Whether an authority runs on a directory: it holds the lock.
@@ -127,19 +150,7 @@ fn tell(dir: &Path, audited: &Audited, out: Out) -> Result<(), Fault> {
     let report = &audited.report;
     let findings: Vec<Value> = report.findings.iter().map(finding).collect();
     if out.json {
-        let high_water = audited.outside.as_ref().map(|known| known.high_water);
-        return json_line(&json!({
-            "data_dir": dir,
-            "origin": audited.origin,
-            "events": report.events,
-            "rows": report.rows,
-            "checkpoints": report.checkpoints,
-            "signed": report.signed,
-            "served": high_water.and_then(served),
-            "root": report.root,
-            "findings": findings,
-            "more": report.dropped,
-        }));
+        return json_line(&told(dir, audited, &findings));
     }
     if !findings.is_empty() {
         let columns = [
@@ -163,23 +174,75 @@ fn tell(dir: &Path, audited: &Audited, out: Out) -> Result<(), Fault> {
     line(&format!(
         "{verdict}: {events} events and {rows} rows of {origin}, root {root}"
     ))?;
-    if audited
-        .outside
-        .as_ref()
-        .is_some_and(|known| known.high_water == HighWater::Absent)
-    {
-        out.note(
-            "there is no high-water file: whether this is an old backup cannot be told from here",
-        );
+    if let Some(known) = &audited.outside {
+        beside(known, out);
     }
     Ok(())
 }
 
-const fn served(high_water: HighWater) -> Option<u64> {
-    match high_water {
-        HighWater::Served(size) => Some(size),
-        HighWater::Absent | HighWater::Unreadable => None,
+/// Everything, for scripts.
+fn told(dir: &Path, audited: &Audited, findings: &[Value]) -> Value {
+    let (report, outside) = (&audited.report, audited.outside.as_ref());
+    let mark = outside.and_then(|known| known.high_water.mark());
+    let witnesses = outside.iter().flat_map(|known| &known.witnesses);
+    let witnesses: Vec<Value> = witnesses.map(witness).collect();
+    json!({
+        "data_dir": dir,
+        "origin": audited.origin,
+        "epochs": report.log.epoch(),
+        "events": report.events,
+        "rows": report.rows,
+        "erased": {"openings": report.erased_openings, "words": report.erased_words},
+        "checkpoints": report.checkpoints,
+        "signed": report.signed,
+        "served": mark.map(|mark| mark.size),
+        "witnesses": witnesses,
+        "root": report.root,
+        "findings": findings,
+        "more": report.dropped,
+    })
+}
+
+/// What people should know of what lies outside, and is no finding.
+fn beside(known: &Outside, out: Out) {
+    if known.high_water == HighWater::Absent {
+        out.note(
+            "there is no high-water file: whether this is an old backup cannot be told from here",
+        );
     }
+    for Witnessed { witness, seen, .. } in &known.witnesses {
+        match seen {
+            Seen::Unheard(why) => out.note(&format!("witness {witness} was not heard: {why}")),
+            Seen::Nothing => out.note(&format!("witness {witness} has seen nothing of it")),
+            Seen::Ended(size) => out.note(&format!(
+                "witness {witness} has seen {size} events of an epoch that has ended"
+            )),
+            Seen::Same(size) => out.note(&format!("witness {witness} has seen the same {size} events")),
+            Seen::Unknown(size) => out.note(&format!(
+                "witness {witness} has seen {size} events, which cannot be compared while some are missing"
+            )),
+            Seen::Ahead { .. } | Seen::Other { .. } => {}
+        }
+    }
+}
+
+fn witness(told: &Witnessed) -> Value {
+    let why = match &told.seen {
+        Seen::Unheard(why) => Some(why),
+        Seen::Same(_)
+        | Seen::Unknown(_)
+        | Seen::Ahead { .. }
+        | Seen::Other { .. }
+        | Seen::Ended(_)
+        | Seen::Nothing => None,
+    };
+    json!({
+        "witness": told.witness,
+        "origin": told.origin,
+        "seen": told.seen.word(),
+        "size": told.seen.size(),
+        "why": why,
+    })
 }
 
 fn finding(f: &Finding) -> Value {

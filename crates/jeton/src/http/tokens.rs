@@ -111,7 +111,7 @@ pub struct SecretView {
 pub fn view(directory: &Directory, token: &TokenRecord, named: Named, now: Time) -> TokenView {
     let cut = directory
         .tenant(token.tenant)
-        .is_some_and(|t| token.issued < t.cut_off)
+        .is_some_and(|t| token.issued < t.dead_below())
         || directory
             .subject(token.tenant, token.subject)
             .is_some_and(|s| token.issued < s.cut_off);

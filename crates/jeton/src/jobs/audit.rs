@@ -5,6 +5,7 @@
 
 mod confirm;
 mod ledger;
+mod openings;
 mod round;
 mod rows;
 mod seen;

@@ -1,21 +1,29 @@
-//! The audit of a data directory: its store compared with what the ledger explains, and with what lies outside of the store.
+//! The audit of a data directory: its store compared with what the ledger explains, and with what lies outside of it.
 //!
-//! It reads one moment of the store and takes no lock, so it works beside a running authority as well as without one.
+//! It reads one moment of the store and takes no lock, so it works beside a running authority as well as without one. What
+//! lies outside is asked before that moment: a node that runs raises its mark, and shows its checkpoints, behind the store.
+
+mod outside;
+mod recalled;
 
 use std::path::{Path, PathBuf};
 
-use jeton_core::event::Event;
+use jeton_core::{directory::Log, event::Event};
 use jeton_store::{
     Continue, Reader, StoreError,
-    fsck::{self, Finding, Report},
+    fsck::{self, Keys, Report},
     ledger,
     sqlite::SqliteReader,
 };
-use jeton_tlog::{SigningKey, VerifierKey};
+use jeton_tlog::SigningKey;
 
+pub use self::{
+    outside::{HighWater, Outside, outside},
+    recalled::{Seen, Witnessed},
+};
 use crate::node::{
-    high_water,
     keyring::{Kek, Keyring, KeyringError},
+    quorum::Recalled,
 };
 
 /// The name of a ledger of which nothing is left that names it: its checks need one all the same.
@@ -58,45 +66,13 @@ pub struct Audited {
     pub outside: Option<Outside>,
 }
 
-/// What lies outside of the store and knows something of its ledger.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Outside {
-    /// The highest size that was ever served, as the file beside the store says.
-    pub high_water: HighWater,
-    /// The Ed25519 key that the keyring gives for the checkpoints.
-    pub log_key: [u8; 32],
-}
-
-/// The file beside the store that keeps the highest size ever served.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum HighWater {
-    /// It says so many events.
-    Served(u64),
-    /// There is none: a fresh directory, or a copy of a store without it.
-    Absent,
-    /// It holds no number.
-    Unreadable,
-}
-
-impl HighWater {
-    /// Reads the file of a data directory.
-    #[must_use]
-    pub fn of(dir: &Path) -> Self {
-        match high_water::HighWater::read(&dir.join("high-water")) {
-            Ok(Some(mark)) => Self::Served(mark.size),
-            Ok(None) => Self::Absent,
-            Err(_) => Self::Unreadable,
-        }
-    }
-}
-
 /// What is compared.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Debug)]
 pub enum Reach {
     /// The store alone: `fsck`.
     Store,
-    /// The store, and what lies outside of it.
-    Outside,
+    /// The store, and what lies outside of it; with what witnesses have said that they remember.
+    Outside(Vec<Recalled>),
 }
 
 /// Audits the store of a data directory. `origin` names its ledger; `None`: as the ledger itself says.
@@ -110,32 +86,57 @@ pub fn audit(
     reach: Reach,
 ) -> Result<Audited, AuditError> {
     let path = dir.join("ledger.db");
-    let keyring = Keyring::reopen(&dir.join("keyring"), kek, &path).map_err(AuditError::Keyring)?;
+    let reopen = || Keyring::reopen(&dir.join("keyring"), kek, &path).map_err(AuditError::Keyring);
+    let keyring = reopen()?;
     let failed = |source| AuditError::Store {
         path: path.clone(),
         source,
     };
-    // Before the moment of the store: a server that runs writes the file behind the checkpoint that it stands for.
     let high_water = HighWater::of(dir);
+    let mut sizes: Vec<u64> = high_water
+        .mark()
+        .map(|mark| mark.size)
+        .into_iter()
+        .collect();
+    if let Reach::Outside(recalled) = &reach {
+        sizes.extend(recalled.iter().filter_map(recalled::size));
+    }
     let mut reader = SqliteReader::open(&path).map_err(failed)?;
     let log = named(&keyring, origin, &mut reader)?;
-    let keys = |tenant| keyring.tag_key(tenant);
-    let mut report = fsck::fsck(&mut reader, &keys, log.verifier()).map_err(failed)?;
-    let outside = Outside {
-        high_water,
-        log_key: *log.verifier().public_key(),
+    let keys = Keys {
+        tags: &|tenant| keyring.tag_key(tenant),
+        log: log.verifier(),
     };
-    let outside = (reach == Reach::Outside).then_some(outside);
-    if let Some(known) = &outside {
-        report
-            .findings
-            .extend(self::outside(&report, known, log.verifier()));
-    }
+    let mut report = fsck::with_roots(&mut reader, keys, &sizes).map_err(failed)?;
+    let outside = match reach {
+        Reach::Store => None,
+        Reach::Outside(recalled) => {
+            let mut log_keys = public_keys(&keyring, &report.log);
+            // One that came while the store was read lies in the keyring of now.
+            log_keys.extend(public_keys(&reopen()?, &report.log));
+            let witnesses = recalled::all(&recalled, &report);
+            let known = Outside {
+                high_water,
+                log_keys,
+                witnesses,
+            };
+            let found = outside::outside(&report, &known, log.name());
+            report.findings.extend(found);
+            Some(known)
+        }
+    };
     Ok(Audited {
         report,
         origin: log.name().to_owned(),
         outside,
     })
+}
+
+/// The public halves of the keys that sign now, as far as the keyring holds their seeds.
+fn public_keys(keyring: &Keyring, log: &Log) -> Vec<[u8; 32]> {
+    let keys = keyring.log_keys(log, u64::MAX).unwrap_or_default();
+    let keys = keys.iter().map(|key| *key.verifier().public_key());
+    keys.collect()
 }
 
 /// The ledger's key under its name: the one that was given, or the first that can be one of those that the ledger tells.
@@ -176,91 +177,4 @@ fn genesis(reader: &mut dyn Reader) -> Option<String> {
     // What cannot be read is found by the comparison.
     read.ok()?;
     named
-}
-
-/// Compares what the store held with what lies outside of it. Witnesses are asked beside this.
-#[must_use]
-pub fn outside(report: &Report, known: &Outside, log: &VerifierKey) -> Vec<Finding> {
-    let mut found = Vec::new();
-    match (known.high_water, report.head) {
-        (HighWater::Unreadable, _) => {
-            found.push(Finding::new("high-water", "file", "it holds no number").field("size"));
-        }
-        (HighWater::Served(served), Some(size)) if served > size => {
-            let what = format!("rollback: {served} events were served, the store holds {size}");
-            found.push(Finding::new("high-water", "file", what).field("size"));
-        }
-        (HighWater::Served(_) | HighWater::Absent, _) => {}
-    }
-    if let Some((origin, log_key)) = &report.genesis {
-        if *log_key != known.log_key {
-            let what = "the ledger was begun with another key for its checkpoints";
-            found.push(
-                Finding::new("keyring", "log key", what)
-                    .field("log_key")
-                    .leaf(Some(0)),
-            );
-        }
-        if origin != log.name() {
-            let what = format!("the ledger names itself {origin}, not {}", log.name());
-            found.push(Finding::at_leaf(0, what).field("origin"));
-        }
-    }
-    found
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn found(high_water: HighWater, head: u64, signed: Option<u64>) -> Vec<&'static str> {
-        let log = SigningKey::from_seed("a.test/log", &[1; 32]).unwrap();
-        let key = *log.verifier().public_key();
-        let report = Report {
-            head: Some(head),
-            signed,
-            genesis: Some(("a.test/log".into(), key)),
-            ..Report::default()
-        };
-        let known = Outside {
-            high_water,
-            log_key: key,
-        };
-        let found = outside(&report, &known, log.verifier());
-        found.into_iter().map(|f| f.table).collect()
-    }
-
-    #[test]
-    fn the_high_water_mark_is_not_above_the_head() {
-        for (high_water, head, signed, due) in [
-            (HighWater::Absent, 7, None, vec![]),
-            (HighWater::Served(7), 7, Some(7), vec![]),
-            (HighWater::Served(6), 7, Some(7), vec![]),
-            (HighWater::Served(8), 7, Some(7), vec!["high-water"]),
-            (HighWater::Served(7), 7, Some(6), vec![]),
-            (HighWater::Unreadable, 7, Some(7), vec!["high-water"]),
-        ] {
-            assert_eq!(
-                found(high_water, head, signed),
-                due,
-                "{high_water:?} {head} {signed:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn another_key_and_another_name_are_told() {
-        let log = SigningKey::from_seed("a.test/log", &[1; 32]).unwrap();
-        let report = Report {
-            genesis: Some(("b.test/log".into(), [9; 32])),
-            ..Report::default()
-        };
-        let known = Outside {
-            high_water: HighWater::Absent,
-            log_key: *log.verifier().public_key(),
-        };
-        let found = outside(&report, &known, log.verifier());
-        let fields: Vec<_> = found.iter().filter_map(|f| f.field).collect();
-        assert_eq!(fields, ["log_key", "origin"]);
-    }
 }

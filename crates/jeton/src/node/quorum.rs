@@ -86,6 +86,17 @@ pub struct Quorum {
     witnesses: Vec<Arc<Witness>>,
 }
 
+/// What one witness remembers of a ledger, as it says.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Recalled {
+    /// The name of the witness.
+    pub witness: String,
+    /// The name of the ledger.
+    pub origin: String,
+    /// The last checkpoint that it cosigned, under its own verified cosignature; `None`: it knows none. `Err`: why it did not say.
+    pub latest: Result<Option<String>, String>,
+}
+
 /// What asking one witness came to.
 enum Asked {
     Cosigned(Vec<String>),
@@ -163,6 +174,30 @@ impl Quorum {
         witnesses.map(|w| (w.name.as_str(), w.size.load(Relaxed)))
     }
 
+    /// What each witness remembers of the ledgers that the policy names, whoever signed that: for an audit, which has no node.
+    pub async fn recall(&self) -> Vec<Recalled> {
+        let mut origins: Vec<&str> = self.policy.logs().iter().map(|l| l.key().name()).collect();
+        origins.sort_unstable();
+        origins.dedup();
+        let mut asking = JoinSet::new();
+        for witness in &self.witnesses {
+            for origin in &origins {
+                let (witness, origin) = (Arc::clone(witness), (*origin).to_owned());
+                asking.spawn(async move {
+                    let latest = witness.client.latest(&origin).await;
+                    Recalled {
+                        witness: witness.name.clone(),
+                        origin,
+                        latest: latest.map_err(|error| in_words(&error)),
+                    }
+                });
+            }
+        }
+        let mut recalled = asking.join_all().await;
+        recalled.sort_by(|a, b| (&a.witness, &a.origin).cmp(&(&b.witness, &b.origin)));
+        recalled
+    }
+
     /// What the witnesses remember that the store does not hold: at a start, before anything is allowed. One that is away
     /// cannot be asked; it will say so when it is asked to cosign.
     pub async fn remember(&self, node: &Arc<Node>) -> Option<Quarantine> {
@@ -236,6 +271,14 @@ fn take(note: &mut Note, node: &Node, asked: Option<Asked>) -> Option<()> {
             None
         }
         Some(Asked::Failed) | None => Some(()),
+    }
+}
+
+/// An error with its cause, on one line.
+fn in_words(error: &WitnessError) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 

@@ -74,7 +74,7 @@ impl Place {
     /// The same in this process.
     pub(crate) fn audit(&self) -> Audited {
         let kek = Kek::File(self.kek());
-        audit::audit(&self.data(), &kek, None, Reach::Outside).unwrap()
+        audit::audit(&self.data(), &kek, None, Reach::Outside(Vec::new())).unwrap()
     }
 
     /// An audit that leaves out a comparison.

@@ -16,7 +16,7 @@ use jeton_store::{
 };
 use jeton_verify::{check::Verifier, index::Index};
 
-use super::{ledger::Count, round::Going};
+use super::{openings::Count, round::Going};
 use crate::node::writer::{Purpose, Ruling};
 
 /// A row that looked wrong, or was not met.

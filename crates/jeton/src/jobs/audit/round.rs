@@ -105,7 +105,7 @@ pub fn round(means: &Means<'_>) -> Result<Option<Round>, StoreError> {
         limit,
         round: Round::default(),
     };
-    let mut ledger = Ledger::new(&going);
+    let mut ledger = Ledger::new(&mut going)?;
     if going.piecewise(|going| ledger.piece(going))? == Ended::Stopped {
         return Ok(None);
     }

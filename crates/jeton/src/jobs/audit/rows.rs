@@ -11,7 +11,7 @@ use jeton_verify::index::Index;
 
 use super::{
     confirm::{Suspect, confirm, last},
-    ledger::{Count, Counted, LOOK_UPS_AT_ONCE},
+    openings::{Count, Counted, LOOK_UPS_AT_ONCE},
     round::{Ended, FINDINGS_MAX, Going, More},
 };
 
