@@ -15,6 +15,7 @@ mod ledger_anchor;
 mod ledger_monitor;
 mod ledger_privacy;
 mod ledger_receipt;
+mod ledger_rollback;
 mod ledger_split;
 mod ledger_xmod;
 mod powercut;
@@ -164,6 +165,24 @@ pub(crate) const GATES: &[Gate] = &[
         run: audit::unrevoke,
         has_control: true,
         when: When::LongTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-rollback",
+        promise: "a store that is put back allows nothing, says both sizes, and gets the rest back from a mirror",
+        run: ledger_rollback::rollback,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-rewrite",
+        promise: "a history that was written anew is cosigned by no witness and shown to nobody",
+        run: ledger_rollback::rewrite,
+        has_control: true,
+        when: When::EachTest,
         needs: &[],
         needs_binary: false,
     },

@@ -1,3 +1,5 @@
+//! Chunks of openings: what is torn is mended, what is erased stays gone.
+
 use jeton_core::{
     event::{Actor, RECORD_VERSION, Record},
     id::{TenantId, TokenId},
