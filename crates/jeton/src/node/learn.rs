@@ -207,12 +207,12 @@ pub(crate) fn believe(
     if committed != Some(&commit(salt, bytes)) {
         return Err(bad("the leaf does not commit to the record"));
     }
+    let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
+    let about_sequence = leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
     // Tags and tree say where an event belongs; only the salt says that this authority wrote what is in it.
     if keyring.seal_key().salt(index, bytes) != *salt {
         return Err(bad("the record was not sealed by this authority"));
     }
-    let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
-    let about_sequence = leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
     Ok(Believed {
         record,
         about_sequence,
