@@ -319,5 +319,26 @@ async fn what_was_issued_behind_the_tenants_back_reaches_its_webhook() {
         ),
         (Some("issuance"), Some(&*third))
     );
+    // What was erased at the tenant's own order is not kept from it.
+    a.order("POST", &format!("/v1/tokens/{third}/revoke"), json!({}))
+        .await
+        .is(200);
+    let node = &a.running.doors.node;
+    node.clock.danger_advance(jeton_core::time::Span::days(2));
+    a.order("POST", "/v1/tokens/erase", json!({"tokens": [third]}))
+        .await
+        .is(200);
+    let last = node.verifier.size() - 1;
+    a.call(&a.admin, "GET", &format!("/log/proof/{last}"), None)
+        .await
+        .is(200);
+    fs::remove_file(home.path().join("state")).unwrap();
+    let (_, value) = once(&["--known", &known.display().to_string()]);
+    let found = value["findings"].as_array().unwrap();
+    let told: Vec<_> = found.iter().map(|f| f["kind"].as_str().unwrap()).collect();
+    assert_eq!(told, ["unknown_issuance"; 2], "{value}");
+    let own = value["own"].as_array().unwrap();
+    let bare = own.iter().filter(|own| own["event"].is_null()).count();
+    assert_eq!(bare, 2, "issued and revoked");
     a.running.stop().await;
 }
