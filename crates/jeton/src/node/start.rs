@@ -106,6 +106,18 @@ pub struct Place {
     pub durability: Durability,
     /// The size of the ballast, in bytes.
     pub ballast_bytes: u64,
+    /// Whether heads are read back and signed.
+    pub publication: Publication,
+}
+
+/// Whether heads are read back and signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Publication {
+    /// They are.
+    #[default]
+    On,
+    /// Nothing is signed: only to measure what it costs.
+    DangerOff,
 }
 
 impl Place {
@@ -118,6 +130,7 @@ impl Place {
             origin: origin.to_owned(),
             durability: Durability::Full,
             ballast_bytes: BALLAST_BYTES,
+            publication: Publication::On,
         }
     }
 }
@@ -252,7 +265,10 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         high_water: high_water()?,
         signed: signing,
     };
-    let publisher = publish::start(desk).map_err(no_thread)?;
+    let publisher = match place.publication {
+        Publication::On => Some(publish::start(desk).map_err(no_thread)?),
+        Publication::DangerOff => None,
+    };
     let published = watch::Sender::new(signed.borrow().clone());
     Ok(Node {
         dir: place.dir.clone(),
@@ -272,7 +288,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
             ..Snapshots::default()
         },
         thread: Mutex::new(Some(thread)),
-        publisher: Mutex::new(Some(publisher)),
+        publisher: Mutex::new(publisher),
         lock: Mutex::new(Some(lock)),
     })
 }
