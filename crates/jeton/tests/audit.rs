@@ -21,7 +21,7 @@ mod server;
 use std::time::Duration;
 
 use jeton_core::{
-    event::{Actor, Event, RECORD_VERSION, Record},
+    event::{Actor, Erasure, Event, RECORD_VERSION, Record},
     id::TokenId,
     leaf::{LeafKind, commit},
     permit::Rights,
@@ -335,15 +335,7 @@ async fn a_row_without_a_leaf_is_nobody() {
     let restarted = answers(&tenant.on(&server), ghost).await;
 
     // And the event, with everything but the tags, for which a key is missing.
-    let salt = [9; 32];
-    let bytes = ledger::encode(&record).unwrap();
-    let mut leaf = vec![1, LeafKind::Private.byte()];
-    leaf.extend(record.at.millis().to_be_bytes());
-    leaf.extend([0; 64]);
-    leaf.extend(commit(&salt, &bytes));
-    let insert = "INSERT INTO event (idx, leaf, salt, record) VALUES (?1, ?2, ?3, ?4)";
-    db.execute(insert, params![size, leaf, salt, bytes])
-        .unwrap();
+    assert_eq!(insert_event(&db, &record), size);
     let event = answers(&tenant.on(&server), ghost).await;
     let (event_status, event_found) = place.findings(without);
     let row_of_event = size.to_string();
@@ -455,12 +447,7 @@ async fn a_revocation_cannot_be_taken_back() {
     let tenant = Tenant::found(&server).await;
     let (token, secret) = tenant.issue(3600).await;
     let db = place.db();
-    let select = "SELECT event, state, body FROM token WHERE id = ?1";
-    let old: (i64, u8, Vec<u8>) = db
-        .query_row(select, [token.bytes()], |r| {
-            Ok((r.get(0)?, r.get(1)?, r.get(2)?))
-        })
-        .unwrap();
+    let old = Row::of(&db, token);
     let old_head: (i64, Vec<u8>) = db
         .query_row("SELECT size, frontier FROM head", [], |r| {
             Ok((r.get(0)?, r.get(1)?))
@@ -473,22 +460,14 @@ async fn a_revocation_cannot_be_taken_back() {
     assert_eq!(tenant.check(&secret, "read").await, "token_revoked");
     let leaf = last_event(&db, token);
 
-    let restore = "UPDATE token SET event = ?1, state = ?2, body = ?3 WHERE id = ?4";
-    assert_eq!(
-        db.execute(restore, params![old.0, old.1, old.2, token.bytes()])
-            .unwrap(),
-        1
-    );
+    old.put_back(&db, token);
     db.execute_batch(&format!(
         "DELETE FROM event WHERE idx = {leaf}; DELETE FROM trail WHERE idx = {leaf}"
     ))
     .unwrap();
     let mut allowed = u64::from(tenant.check(&secret, "read").await != "token_revoked");
     let (status, found) = place.findings(without);
-    let what = format!("leaf {leaf} has no opening");
-    let told = found.iter().any(|f| {
-        f["table"] == "event" && f["leaf"] == leaf && f["what"].as_str().unwrap().contains(&what)
-    });
+    let told = without_opening(&found, leaf);
     server.stop().await;
 
     // With the snapshot, without it, and with the head set back to before the revocation.
@@ -512,16 +491,134 @@ async fn a_revocation_cannot_be_taken_back() {
     }
     let (rolled_back, found_then) = place.findings(without);
     let high_water = without.is_some() || found_then.iter().any(|f| f["table"] == "high-water");
-    let figures =
-        json!({"allowed": allowed, "exit": [status, rolled_back], "told": told, "starts": starts});
+    let mut erased = Vec::new();
+    for notice in [Notice::None, Notice::Forged] {
+        let taken = taken_back_by_erasing(without, notice).await;
+        allowed += taken.allowed;
+        erased.push(taken.told && taken.status == 3);
+    }
+    let figures = json!({"allowed": allowed, "exit": [status, rolled_back], "told": told, "starts": starts,
+        "erased_told": erased});
     println!("audit: {figures}");
     assert_eq!(allowed, 0);
     assert!(told, "{found:?}");
+    assert_eq!(erased, [true, true]);
     assert_eq!(
         (status, rolled_back, high_water),
         (3, 3, true),
         "{found_then:?}"
     );
+}
+
+/// Whether somebody is told that a leaf has no opening.
+fn without_opening(found: &[Value], leaf: u64) -> bool {
+    let what = format!("leaf {leaf} has no opening");
+    let is = |f: &Value| {
+        let told = f["what"].as_str().unwrap_or_default();
+        f["table"] == "event" && f["leaf"] == leaf && told.contains(&what)
+    };
+    found.iter().any(is)
+}
+
+/// What a token's row says of its state.
+struct Row {
+    event: i64,
+    state: u8,
+    body: Vec<u8>,
+}
+
+impl Row {
+    fn of(db: &Connection, token: TokenId) -> Self {
+        let select = "SELECT event, state, body FROM token WHERE id = ?1";
+        let read = db.query_row(select, [token.bytes()], |r| {
+            Ok(Self {
+                event: r.get(0)?,
+                state: r.get(1)?,
+                body: r.get(2)?,
+            })
+        });
+        read.unwrap()
+    }
+
+    fn put_back(&self, db: &Connection, token: TokenId) {
+        let update = "UPDATE token SET event = ?1, state = ?2, body = ?3 WHERE id = ?4";
+        let values = params![self.event, self.state, self.body, token.bytes()];
+        assert_eq!(db.execute(update, values).unwrap(), 1);
+    }
+}
+
+/// The notice of an erasure that nobody ordered.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Notice {
+    None,
+    Forged,
+}
+
+/// What became of a revocation that was taken back.
+struct Taken {
+    allowed: u64,
+    told: bool,
+    status: i32,
+}
+
+/// The opening of a revocation goes as if it had been erased, with its trail; and the row is as it was before.
+async fn taken_back_by_erasing(without: Option<Part>, notice: Notice) -> Taken {
+    let place = Place::new();
+    let server = Server::start(place.dir(), 1).await;
+    let tenant = Tenant::found(&server).await;
+    let (token, secret) = tenant.issue(3600).await;
+    let db = place.db();
+    let old = Row::of(&db, token);
+    let path = format!("/v1/tokens/{token}/revoke");
+    tenant.order(&path, &json!({})).await.is(200);
+    let leaf = last_event(&db, token);
+    let mut reader = SqliteReader::open(&place.data().join("ledger.db")).unwrap();
+    let model = issued(&mut reader, token);
+    old.put_back(&db, token);
+    db.execute_batch(&format!(
+        "UPDATE event SET salt = NULL, record = NULL WHERE idx = {leaf}; DELETE FROM trail WHERE idx = {leaf}"
+    ))
+    .unwrap();
+    if notice == Notice::Forged {
+        // It names no token, so that this one lives on without its end.
+        let erasure = Erasure::Openings {
+            tokens: Vec::new(),
+            indexes: vec![leaf],
+        };
+        let event = Event::Erased(erasure);
+        insert_event(&db, &Record { event, ..model });
+    }
+    let mut allowed = u64::from(tenant.check(&secret, "read").await != "token_revoked");
+    let (status, found) = place.findings(without);
+    let told = without_opening(&found, leaf);
+    server.stop().await;
+    for _ in ["with the snapshot", "without it"] {
+        let (_, dead) = goes(&place, &tenant, &secret).await;
+        allowed += u64::from(!dead);
+        drop(std::fs::remove_file(place.data().join("snapshot")));
+    }
+    Taken {
+        allowed,
+        told,
+        status,
+    }
+}
+
+/// Inserts an event behind the ledger's end, with everything but the tags, for which a key is missing: its index.
+fn insert_event(db: &Connection, record: &Record) -> i64 {
+    let size: i64 = db
+        .query_row("SELECT size FROM head", [], |r| r.get(0))
+        .unwrap();
+    let salt = [9; 32];
+    let bytes = ledger::encode(record).unwrap();
+    let mut leaf = vec![1, LeafKind::of(&record.event).byte()];
+    leaf.extend(record.at.millis().to_be_bytes());
+    leaf.extend([0; 64]);
+    leaf.extend(commit(&salt, &bytes));
+    let insert = "INSERT INTO event (idx, leaf, salt, record) VALUES (?1, ?2, ?3, ?4)";
+    let values = params![size, leaf, salt, bytes];
+    assert_eq!(db.execute(insert, values).unwrap(), 1);
+    size
 }
 
 /// Whether an authority starts, and whether a token is dead after that.
@@ -543,7 +640,8 @@ async fn goes(place: &Place, tenant: &Tenant, secret: &str) -> (bool, bool) {
         return (false, true);
     }
     let server = Server::start(place.dir(), 9).await;
-    let dead = tenant.on(&server).check(secret, "read").await == "token_revoked";
+    let said = tenant.on(&server).check(secret, "read").await;
+    let dead = ["token_revoked", "quarantined"].contains(&said.as_str());
     server.stop().await;
     (true, dead)
 }

@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "rolling/round.rs"]
+mod going;
 
 use std::{
     sync::{
@@ -18,29 +20,11 @@ use std::{
 };
 
 use common::Authority;
-use jeton::{
-    jobs::audit::{Means, Round, round},
-    serve,
-};
+use going::go_round;
+use jeton::serve;
 use jeton_core::id::TokenId;
 use jeton_store::{fsck::Finding, sqlite::Durability};
 use serde_json::json;
-
-/// One round, without rest.
-async fn go_round(authority: &Authority) -> Round {
-    let node = Arc::clone(&authority.running.doors.node);
-    let runtime = tokio::runtime::Handle::current();
-    let gone = tokio::task::spawn_blocking(move || {
-        let means = Means {
-            node: &node,
-            runtime: &runtime,
-            rest: &|_| true,
-            found: &|_| {},
-        };
-        round(&means).unwrap().unwrap()
-    });
-    gone.await.unwrap()
-}
 
 /// An authority whose own rolling audit does not run, with some tokens: their ids, oldest first.
 async fn with_tokens(many: usize) -> (Authority, Vec<String>, String) {

@@ -124,6 +124,30 @@ async fn a_backup_with_its_own_high_water_mark_is_caught_by_the_witnesses() {
         .issue(json!({"class": "key", "subject": user, "grants": grants}))
         .await;
     w.shown_from(w.size()).await;
+    // What the witnesses have seen is what there is; one that is away is shown, and is no finding.
+    let (status, said) = w.audited();
+    let seen: Vec<&Value> = said["witnesses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|w| &w["seen"])
+        .collect();
+    assert_eq!(
+        (status, said["findings"] == json!([])),
+        (Some(0), true),
+        "{said}"
+    );
+    // The slowest may not have been waited for, and is behind then.
+    let same = seen.iter().filter(|seen| **seen == "same").count();
+    assert!(seen.len() == 4 && same >= 3, "{said}");
+    w.witnesses[3].stop().await;
+    let (status, said) = w.audited();
+    assert_eq!(
+        (status, &said["witnesses"][3]["seen"]),
+        (Some(0), &json!("unheard")),
+        "{said}"
+    );
+    assert!(said["witnesses"][3]["why"].is_string());
     // Everything is copied: database, mark and keys.
     let data = w.a().dir.path().join("data");
     let copy = w.a().dir.path().join("copy");
@@ -150,6 +174,16 @@ async fn a_backup_with_its_own_high_water_mark_is_caught_by_the_witnesses() {
         .expect("it is in quarantine");
     assert_eq!((why.served, why.stored), (served, stored));
     assert!(why.to_string().contains("witness w"), "{why}");
+    let (status, said) = w.audited();
+    assert_eq!(status, Some(3), "{said}");
+    let found = said["findings"].as_array().unwrap();
+    let told = found.iter().filter(|f| f["table"] == "witness");
+    for finding in told.clone() {
+        let what = finding["what"].as_str().unwrap();
+        let due = format!("has seen {served} events, the store holds {stored}");
+        assert!(what.contains(&due) && finding["field"] == "size", "{what}");
+    }
+    assert!(told.count() >= 3, "{said}");
     // Nothing is allowed, by any door.
     let question = json!({"token": secret, "api": "docs", "scopes": ["read"]});
     w.a()

@@ -12,6 +12,7 @@ use jeton::{
     witness::{self, Settings},
 };
 use jeton_tlog::{Policy, VerifierKey};
+use serde_json::Value;
 
 use super::common::{Authority, Said, config, send};
 
@@ -134,6 +135,17 @@ impl World {
         let due = shown.wait_for(|s| s.as_ref().is_some_and(|s| s.size >= size));
         due.await.unwrap();
         self.shown().await.is(200).bytes.to_vec()
+    }
+
+    /// `jeton audit --policy`: its exit status, and what it says.
+    pub fn audited(&self) -> (Option<i32>, Value) {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_jeton"));
+        let command = command.args(["--json", "audit", "--data-dir"]);
+        let command = command.arg(self.a().dir.path().join("data"));
+        let command = command.arg("--policy").arg(&self.policy);
+        let ended = command.arg("--witness-ca").arg(&self.ca).output().unwrap();
+        let said = serde_json::from_slice(&ended.stdout).unwrap_or(Value::Null);
+        (ended.status.code(), said)
     }
 
     pub fn size(&self) -> u64 {
