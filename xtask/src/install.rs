@@ -58,6 +58,19 @@ const TOOLS: &[Tool] = &[
         packages: &["npm"],
         without: "the gate of anchors, unless its packages are there already",
     },
+    Tool {
+        name: "golang",
+        program: "go",
+        packages: &["golang-go"],
+        without: "the gate of verifiers that nobody here wrote",
+    },
+    // A library in Go's own place: the file that shows that it is there has a path of its own.
+    Tool {
+        name: "x-mod",
+        program: "/usr/share/gocode/src/golang.org/x/mod/sumdb/tlog/tlog.go",
+        packages: &["golang-golang-x-mod-dev"],
+        without: "the gate of verifiers that nobody here wrote",
+    },
 ];
 
 /// Not a Debian package: it lives in a virtual environment of our own.
@@ -65,6 +78,9 @@ const SCHEMATHESIS: &str = "schemathesis";
 
 /// The reference implementation of its format; it lives there, too.
 pub(crate) const OPENTIMESTAMPS: &str = "opentimestamps";
+
+/// Another implementation of RFC 9162 and of COSE receipts; there, too.
+const SCITT_COSE: &str = "scitt-cose";
 
 /// A development chain, a compiler of contracts and a client: from npm, in a directory of our own.
 pub(crate) const DEVCHAIN: &str = "devchain";
@@ -100,7 +116,7 @@ impl Installed {
 /// Whether a name is that of a tool.
 #[cfg(test)]
 pub(crate) fn is_known(name: &str) -> bool {
-    [SCHEMATHESIS, OPENTIMESTAMPS, DEVCHAIN, MOUNTS].contains(&name)
+    [SCHEMATHESIS, OPENTIMESTAMPS, SCITT_COSE, DEVCHAIN, MOUNTS].contains(&name)
         || TOOLS.iter().any(|tool| tool.name == name)
 }
 
@@ -126,6 +142,10 @@ pub(crate) fn install() -> Installed {
             println!("missing: {name}: {why} (the gate of anchors will be skipped)");
             missing.push(name);
         }
+    }
+    if let Err(why) = scitt_cose() {
+        println!("missing: {SCITT_COSE}: {why} (COSE receipts will not be looked at)");
+        missing.push(SCITT_COSE);
     }
     if let Some(why) = no_mounts() {
         println!(
@@ -229,6 +249,18 @@ fn opentimestamps() -> anyhow::Result<()> {
         return Ok(());
     }
     pip("opentimestamps==0.4.5")
+}
+
+/// Brings scitt-cose into the virtual environment.
+///
+/// # Errors
+/// Why it cannot be had.
+pub(crate) fn scitt_cose() -> anyhow::Result<()> {
+    let python = venv_bin()?.join("python3").to_string_lossy().into_owned();
+    if run::works(&mut run::command(&python, &["-c", "import scitt_cose"])) {
+        return Ok(());
+    }
+    pip("scitt-cose==0.5.0")
 }
 
 /// Installs a package into the virtual environment, which is made if it is not there.

@@ -181,7 +181,11 @@ mod tests {
         let catalogue = own_catalogue();
         assert_eq!(catalogue.number("jeton:check"), Some(own::CHECK));
         assert_eq!(catalogue.number("jeton:keys:write"), Some(own::KEYS_WRITE));
-        assert_eq!(catalogue.scopes().len(), usize::from(own::KEYS_WRITE) + 1);
+        assert_eq!(
+            catalogue.number("jeton:ledger:read"),
+            Some(own::LEDGER_READ)
+        );
+        assert_eq!(catalogue.scopes().len(), usize::from(own::LEDGER_READ) + 1);
     }
 
     #[test]

@@ -13,6 +13,8 @@ use crate::{
 pub const LEAF_BYTES: usize = 106;
 /// The version in a leaf's first byte.
 pub const LEAF_VERSION: u8 = 1;
+/// The domain of salts.
+const SALT_DOMAIN: &[u8] = b"jeton/salt/v1\0";
 /// The domain of the commitment.
 const COMMIT_DOMAIN: &[u8] = b"jeton/commit/v1\0";
 
@@ -82,6 +84,30 @@ impl TagKey {
         mac.update(label);
         mac.update(about);
         mac.update(&sequence.to_be_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+/// Makes the salts of openings. A salt blinds the commitment for everybody who does not know it, and it is a keyed digest of
+/// what it blinds: so a record that somebody wrote into the store without this key has a salt that no start believes, however
+/// well leaf, tags and tree were made to fit.
+#[derive(Clone)]
+pub struct SealKey(Hmac<Sha256>);
+
+impl SealKey {
+    /// Prepares a key of 32 bytes.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self(keyed(key))
+    }
+
+    /// The salt of the record at a ledger index.
+    #[must_use]
+    pub fn salt(&self, index: u64, record: &[u8]) -> [u8; 32] {
+        let mut mac = self.0.clone();
+        mac.update(SALT_DOMAIN);
+        mac.update(&index.to_be_bytes());
+        mac.update(record);
         mac.finalize().into_bytes().into()
     }
 }
@@ -233,6 +259,21 @@ impl LeafParts<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_salt_is_of_one_record_at_one_place_under_one_key() {
+        let key = SealKey::new(&[1; 32]);
+        let salt = key.salt(5, b"record");
+        assert_eq!(key.salt(5, b"record"), salt);
+        for other in [
+            key.salt(6, b"record"),
+            key.salt(5, b"recorD"),
+            key.salt(5, b""),
+            SealKey::new(&[2; 32]).salt(5, b"record"),
+        ] {
+            assert_ne!(other, salt);
+        }
+    }
 
     #[test]
     fn an_opening_gives_the_leaf_that_it_was_made_of() {

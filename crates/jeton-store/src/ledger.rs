@@ -3,7 +3,7 @@
 use jeton_core::{
     event::{Erasure, Event, RECORD_BYTES_MAX, Record},
     id::TenantId,
-    leaf::{LEAF_BYTES, LeafKind, LeafParts, TagKey, commit},
+    leaf::{LEAF_BYTES, LeafKind, LeafParts, SealKey, TagKey, commit},
 };
 use jeton_tlog::{EdgeError, Hash, TILE_WIDTH, Tile, TileBuilder, leaf_hash};
 
@@ -60,8 +60,8 @@ pub struct Seal<'a> {
     pub tenant_sequence: u64,
     /// The number of the event among those about the same thing, from 0.
     pub about_sequence: u64,
-    /// What blinds the commitment: 32 random bytes, used once.
-    pub salt: [u8; 32],
+    /// Makes what blinds the commitment.
+    pub seal: &'a SealKey,
 }
 
 /// The growing end of the ledger: the tree's right edge and what a batch adds to it.
@@ -119,6 +119,8 @@ impl Sealer {
         tiles: &mut Vec<Tile>,
     ) -> Result<Entry, SealError> {
         let bytes = encode(record)?;
+        let index = self.tree.size();
+        let salt = seal.seal.salt(index, &bytes);
         let about = record.event.about(record.tenant);
         let leaf = LeafParts {
             kind: LeafKind::of(&record.event),
@@ -127,12 +129,11 @@ impl Sealer {
             tenant_sequence: seal.tenant_sequence,
             about,
             about_sequence: seal.about_sequence,
-            commit: commit(&seal.salt, &bytes),
+            commit: commit(&salt, &bytes),
         }
         .bytes();
-        let index = self.tree.size();
         tiles.extend(self.tree.push(leaf_hash(&leaf)));
-        let (tenant, salt) = (record.tenant, seal.salt);
+        let tenant = record.tenant;
         Ok(Entry {
             index,
             tenant,

@@ -27,7 +27,7 @@ use crate::{
         disk::{self, FREE_PERCENT_MIN},
         observe,
         quorum::Quorum,
-        start::{self, Node, Place},
+        start::{self, Node, Place, Publication},
     },
 };
 
@@ -52,6 +52,22 @@ pub struct Running {
 /// # Errors
 /// In words that say what to do.
 pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Running> {
+    begin(config, durability, Publication::On).await
+}
+
+/// Starts everything but the publication of heads: to measure what that costs.
+///
+/// # Errors
+/// As [`start`].
+pub async fn danger_start_unpublished(config: &Config) -> anyhow::Result<Running> {
+    begin(config, Durability::Full, Publication::DangerOff).await
+}
+
+async fn begin(
+    config: &Config,
+    durability: Durability,
+    publication: Publication,
+) -> anyhow::Result<Running> {
     let clock = Arc::new(Clock::start());
     let place = Place {
         dir: config.data_dir.clone(),
@@ -59,6 +75,7 @@ pub async fn start(config: &Config, durability: Durability) -> anyhow::Result<Ru
         origin: config.origin.clone(),
         durability,
         ballast_bytes: config.ballast_mib << 20,
+        publication,
     };
     let opening = Arc::clone(&clock);
     let node = tokio::task::spawn_blocking(move || start::start(&place, opening)).await??;

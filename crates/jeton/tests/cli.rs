@@ -120,6 +120,49 @@ fn setup_works_once_and_keeps_credentials_private() {
     server.stop();
 }
 
+#[test]
+fn what_is_personal_is_erased_and_the_ledgers_keys_take_over() {
+    let (shell, server) = acme();
+    documents(&shell);
+    let grant = ["role", "create", "writer", "--grant", "documents=docs:read"];
+    shell.run(&grant).ok();
+    let user = ["user", "create", "--name", "Ada", "--role", "writer"];
+    let user = shell.json(&user).text("/id");
+    let (token, _) = issued(&shell, &user);
+    shell
+        .run(&["user", "erase", &user])
+        .fails(1, "[state_conflict]");
+    shell
+        .run(&["token", "erase", &token])
+        .fails(1, "revoke it first");
+    shell.run(&["user", "delete", &user]).ok();
+    let erased = shell.run(&["user", "erase", &user]).ok();
+    // Registered, its token issued, deleted.
+    let due = "The words beside 3 events are erased\n";
+    assert_eq!(erased.stdout, due);
+    let again = shell.json(&["user", "erase", &user]);
+    assert_eq!(again.json()["events"], 0);
+    assert!(!shell.run(&["user", "list"]).ok().stdout.contains("Ada"));
+
+    let keys = ["--profile", "operator", "keys", "log"];
+    let of = |more: &[&'static str]| [&keys[..], more].concat();
+    let old = shell.json(&of(&["list"])).text("/items/0/id");
+    shell
+        .run(&[&of(&["retire"])[..], &[&old]].concat())
+        .fails(1, "[state_conflict]");
+    shell.run(&of(&["retire", "nonsense"])).fails(2, "eight");
+    let made = shell.run(&of(&["rotate"])).ok();
+    assert!(made.stdout.contains("signing") && made.stderr.contains("witness policy"));
+    let retired = of(&["retire", "--compromised-from", "3"]);
+    let retired = shell.json(&[&retired[..], &[&old]].concat());
+    assert_eq!(retired.text("/state"), "retired");
+    assert_eq!(retired.json()["compromised_from"], 3);
+    shell
+        .run(&["keys", "log", "list"])
+        .fails(1, "--profile operator");
+    server.stop();
+}
+
 /// Issues a key and returns its id and secret.
 fn issued(shell: &Shell, user: &str) -> (String, String) {
     let key = ["token", "create", "--class", "key", "--subject", user];

@@ -7,3 +7,14 @@ async fn the_demo_tells_its_story_to_the_end() {
         panic!("{error:#}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_edit_of_the_tamper_demo_is_caught() {
+    let args = jeton::demo::DemoArgs {
+        show: Some(jeton::demo::Show::Tamper),
+        ..Default::default()
+    };
+    if let Err(error) = jeton::demo::run(args).await {
+        panic!("{error:#}");
+    }
+}

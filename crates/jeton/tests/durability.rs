@@ -39,8 +39,9 @@ use jeton::{
 use jeton_core::{
     decision::Decision,
     directory::Directory,
-    event::{Actor, Event},
+    event::{Actor, Event, Record},
     id::{TenantId, TokenId},
+    leaf::commit,
     refusal::{Blame, Refusal},
     time::Span,
     token::{
@@ -48,7 +49,11 @@ use jeton_core::{
         record::{Reason, State, Terms},
     },
 };
-use jeton_store::{Continue, Reader as _, ledger, sqlite::SqliteReader};
+use jeton_store::{
+    Continue, Reader as _,
+    ledger::{self, Sealer},
+    sqlite::SqliteReader,
+};
 use jeton_verify::index::Index;
 use serde_json::{Value, json};
 
@@ -790,6 +795,87 @@ async fn a_damaged_ledger_does_not_start_and_says_where() {
     }
     refused("frontier", &frontier, "right edge");
     node(&data).unwrap();
+}
+
+/// Whoever can write into the database, and has no key: another record in place of one, and leaf, tiles and head made to fit.
+fn forge(database: &Path, index: u64, change: impl FnOnce(&mut Record)) {
+    let mut reader = SqliteReader::open(database).unwrap();
+    let head = reader.head().unwrap();
+    let mut all = Vec::new();
+    reader
+        .events(0, &mut |stored| {
+            all.push(stored);
+            Ok(Continue::Yes)
+        })
+        .unwrap();
+    drop(reader);
+    let (mut tree, mut tiles, mut forged) = (Sealer::new(), Vec::new(), None);
+    let mut change = Some(change);
+    for stored in &mut all {
+        if stored.index == index {
+            let (salt, bytes) = stored.opening.clone().unwrap();
+            let mut record = ledger::decode(&bytes).unwrap();
+            change.take().unwrap()(&mut record);
+            let bytes = ledger::encode(&record).unwrap();
+            let at = stored.leaf.len() - 32;
+            stored.leaf[at..].copy_from_slice(&commit(&salt, &bytes));
+            forged = Some((stored.leaf.clone(), bytes));
+        }
+        tiles.extend(tree.push(&stored.leaf));
+    }
+    assert_eq!(tree.size(), head.size);
+    let db = rusqlite::Connection::open(database).unwrap();
+    let (leaf, bytes) = forged.unwrap();
+    let index = i64::try_from(index).unwrap();
+    db.execute(
+        "UPDATE event SET leaf = ?1, record = ?2 WHERE idx = ?3",
+        (leaf, bytes, index),
+    )
+    .unwrap();
+    db.execute("UPDATE head SET frontier = ?1", [tree.frontier()])
+        .unwrap();
+    for tile in tiles {
+        let at = (
+            tile.bytes,
+            tile.id.level(),
+            i64::try_from(tile.id.index()).unwrap(),
+        );
+        db.execute("UPDATE tile SET data = ?1 WHERE level = ?2 AND n = ?3", at)
+            .unwrap();
+    }
+    db.execute("DELETE FROM checkpoint", []).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_was_written_without_the_keys_is_not_believed_however_well_all_else_fits() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let index = {
+        let node = node(&data).unwrap();
+        let issued = node.verifier.record(ids[1]).unwrap().issued;
+        node.stop();
+        issued
+    };
+    // Everything beside the database goes, too: nothing remembers how it was.
+    for name in ["snapshot", "high-water"] {
+        fs::remove_file(data.join(name)).unwrap();
+    }
+    let copy = dir.path().join("copy");
+    copy_dir(&data, &copy);
+    forge(&copy.join("ledger.db"), index, |_| ());
+    node(&copy).expect("what is written as it was is believed");
+    forge(&data.join("ledger.db"), index, |record| {
+        let Event::TokenIssued { expires, .. } = &mut record.event else {
+            panic!("{record:?}");
+        };
+        *expires = None;
+    });
+    let error = node(&data)
+        .map(drop)
+        .expect_err("the record is another one");
+    let told = error.to_string();
+    assert!(told.contains(&format!("index {index}:")), "{told}");
+    assert!(told.contains("not sealed by this authority"), "{told}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -227,7 +227,7 @@ async fn a_crash_between_two_steps_costs_nothing() {
     let a = a.restart().await;
     assert_eq!(keys(&a).await.len(), 1);
     assert_eq!(
-        signers(&checkpoint(&a).await, &[first.clone()]),
+        signers(&checkpoint(&a).await, std::slice::from_ref(&first)),
         [id(&first)]
     );
     let second = add(&a).await.is(201).body;

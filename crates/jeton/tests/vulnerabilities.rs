@@ -905,6 +905,8 @@ fn c15_what_anybody_may_call_is_a_short_list() {
     let known = BTreeSet::from([
         "checkpoint",
         "health",
+        "logKeys",
+        "logPolicy",
         "openapi",
         "readiness",
         "refusal",

@@ -8,6 +8,7 @@ mod audit;
 mod check;
 mod issue;
 mod program;
+mod receipt;
 
 use std::process::ExitCode;
 
@@ -42,6 +43,11 @@ pub(crate) const BENCHES: &[Bench] = &[
         name: "issue",
         measures: "what a durable change costs, beside bare commits on the same disk",
         run: issue::run,
+    },
+    Bench {
+        name: "receipt",
+        measures: "what a receipt of a ledger of a million is, and what verifying it costs",
+        run: receipt::run,
     },
 ];
 

@@ -12,7 +12,12 @@ mod canary;
 mod diskfull;
 mod lab;
 mod ledger_anchor;
+mod ledger_monitor;
+mod ledger_privacy;
+mod ledger_receipt;
+mod ledger_rollback;
 mod ledger_split;
+mod ledger_xmod;
 mod powercut;
 mod restore;
 mod schemathesis;
@@ -164,6 +169,24 @@ pub(crate) const GATES: &[Gate] = &[
         needs_binary: false,
     },
     Gate {
+        name: "ledger-rollback",
+        promise: "a store that is put back allows nothing, says both sizes, and gets the rest back from a mirror",
+        run: ledger_rollback::rollback,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-rewrite",
+        promise: "a history that was written anew is cosigned by no witness and shown to nobody",
+        run: ledger_rollback::rewrite,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
         name: "schemathesis",
         promise: "the API does what its description says: no 5xx, no undocumented status, nothing illegal accepted",
         run: schemathesis::run,
@@ -179,6 +202,42 @@ pub(crate) const GATES: &[Gate] = &[
         has_control: true,
         when: When::EachTest,
         needs: &["node", "devchain", "opentimestamps"],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-receipt",
+        promise: "a receipt proves offline, under three of four witnesses, what was issued; with two it proves nothing",
+        run: ledger_receipt::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-privacy",
+        promise: "the public log tells a stranger that something happened, and no more",
+        run: ledger_privacy::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-monitor",
+        promise: "a tenant learns what was issued behind its back, and what is missing",
+        run: ledger_monitor::run,
+        has_control: true,
+        when: When::EachTest,
+        needs: &[],
+        needs_binary: false,
+    },
+    Gate {
+        name: "ledger-xmod",
+        promise: "verifiers that nobody here wrote agree with every entry, tile and proof of the log",
+        run: ledger_xmod::run,
+        has_control: true,
+        when: When::LongTest,
+        needs: &["golang", "x-mod"],
         needs_binary: false,
     },
 ];

@@ -166,6 +166,54 @@ fn only_the_operator_has_words_in_other_tenants() {
 }
 
 #[test]
+fn words_are_about_whom_they_concern() {
+    let (own, foreign) = (token(1, None).id, token(2, None).id);
+    let by = |n| Actor::Token {
+        token: foreign,
+        subject: subject(n),
+        issued: 7,
+    };
+    let standing = |n| Event::SubjectStanding {
+        subject: subject(n),
+        before: Standing::Active,
+        after: Standing::Deleted,
+    };
+    let erased = Event::Erased(Erasure::Words {
+        subject: subject(2),
+        indexes: vec![1],
+    });
+    let possession = Actor::Possession { token: own };
+    let (reason, resumed) = (Reason::Holder, |token| Event::TokenResumed { token });
+    let ended = Event::TokenRevoked { token: own, reason };
+    let cases = [
+        (Actor::Authority, standing(2), true),
+        (Actor::Authority, standing(3), false),
+        (by(2), standing(3), true),
+        (by(3), standing(3), false),
+        (by(3), resumed(own), true),
+        (by(3), resumed(foreign), false),
+        (by(2), resumed(foreign), true),
+        (possession, ended, true),
+        // The words of whoever ordered an erasure are its own.
+        (by(3), erased.clone(), false),
+        (by(2), erased, true),
+    ];
+    for (actor, event, due) in cases {
+        let record = Record {
+            version: RECORD_VERSION,
+            tenant: TENANT,
+            at: BORN,
+            actor,
+            request: None,
+            aside: None,
+            event,
+        };
+        let found = concerns(&record, subject(2), |id| id == own);
+        assert_eq!(found, due, "{record:?}");
+    }
+}
+
+#[test]
 fn erasing_is_for_whoever_manages_all_of_the_kind() {
     let directory = directory();
     let later = BORN.after(Span::days(3));
@@ -283,7 +331,8 @@ proptest! {
         }
         prop_assert!(whose.is_empty());
         let mut due: Vec<_> = dead.iter().map(|t| t.token.id).collect();
-        (seen.sort_unstable(), due.sort_unstable());
+        seen.sort_unstable();
+        due.sort_unstable();
         prop_assert_eq!(seen, due);
     }
 }

@@ -124,6 +124,16 @@ impl Sqlite {
         self.tidy_log()
     }
 
+    /// Forgets checkpoints of more events than there are: they were signed under a name that the ledger no longer has.
+    ///
+    /// # Errors
+    /// As [`Store::keep_checkpoint`].
+    pub fn forget_checkpoints_beyond(&mut self, size: u64) -> Result<(), StoreError> {
+        let sql = "DELETE FROM checkpoint WHERE size > ?1";
+        let gone = self.db.execute(sql, [stored(size)]);
+        gone.map(drop).map_err(disk("forgetting checkpoints"))
+    }
+
     /// Moves a long write-ahead log into the file. No room for that is no harm: the log keeps what it holds. Any other error
     /// is one, since a sync that failed once may say yes the next time and have lost the pages.
     fn tidy_log(&self) -> Result<(), StoreError> {

@@ -149,6 +149,19 @@ impl SqliteReader {
     }
 }
 
+/// Runs SQL on a store as somebody would who has the file and nothing else: for the demo and the gates that show what becomes of
+/// it.
+///
+/// # Errors
+/// [`StoreError::Disk`] for what the engine says.
+pub fn danger_edit(path: &Path, sql: &str) -> Result<(), StoreError> {
+    let doing = "editing the store";
+    let db = Connection::open(path).map_err(disk(doing))?;
+    db.busy_timeout(core::time::Duration::from_secs(10))
+        .map_err(disk(doing))?;
+    db.execute_batch(sql).map_err(disk(doing))
+}
+
 /// Says what the engine's error means: full is a state, all else is a reason to stop.
 pub(crate) fn disk(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {

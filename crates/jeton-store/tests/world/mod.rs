@@ -16,7 +16,7 @@ use jeton_core::{
     event::{Actor, Event, RECORD_VERSION, Record},
     founding,
     id::{ApiId, AppId, RoleId, TenantId, TokenId, UserId},
-    leaf::{TagKey, aside_hash},
+    leaf::{SealKey, TagKey, aside_hash},
     permit::{Grant, Permit, Rights},
     resource::Pattern,
     scope::ScopeSet,
@@ -41,6 +41,11 @@ pub const ORIGIN: &str = "test.example/ledger";
 /// The key that signs its checkpoints.
 pub fn log_key() -> SigningKey {
     SigningKey::from_seed(ORIGIN, &[7; 32]).unwrap()
+}
+
+/// The key that seals.
+pub fn seal_key() -> SealKey {
+    SealKey::new(&[8; 32])
 }
 
 /// The tag key of any tenant.
@@ -166,7 +171,7 @@ impl World {
             key: &tag_key(tenant),
             tenant_sequence: self.directory.tenant_events(tenant) + 1,
             about_sequence,
-            salt: self.draw(),
+            seal: &seal_key(),
         };
         let entry = self.sealer.seal(record, &seal, aside, &mut self.tiles);
         let entry = entry.unwrap();

@@ -35,7 +35,13 @@ pub fn run(quick: bool) {
     let dir = place.dir.path();
     let data = dir.join("data");
     let start = Instant::now();
-    let audited = audit(&data, &Kek::File(data.join("kek")), None, Reach::Outside).unwrap();
+    let audited = audit(
+        &data,
+        &Kek::File(data.join("kek")),
+        None,
+        Reach::Outside(Vec::new()),
+    )
+    .unwrap();
     let audit_s = start.elapsed().as_secs_f64();
     assert_eq!(audited.report.findings, []);
     let (round_s, round_events) = runtime.block_on(idle_round(dir));

@@ -90,7 +90,54 @@ pub fn run(quick: bool) {
         running.stop().await;
         out
     });
+    let mut out = out;
+    out["published_ratio"] = runtime(2)
+        .block_on(published(if quick { 5 } else { 15 }))
+        .into();
     println!("{out}");
+}
+
+/// What the publication of heads (read back, compared, signed each second) takes from durable changes: two authorities in turn,
+/// one of which signs nothing, and the median of the ratios.
+async fn published(rounds: usize) -> f64 {
+    let (with, without) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let on = serve::start(&config(with.path()), Durability::Full)
+        .await
+        .unwrap();
+    let off = serve::danger_start_unpublished(&config(without.path()))
+        .await
+        .unwrap();
+    let mut sides = Vec::new();
+    for running in [&on, &off] {
+        let (node, (ctx, _)) = founded(running).await;
+        let directory = node.verifier.directory();
+        let user = directory
+            .subjects_after(ctx.tenant, None)
+            .next()
+            .unwrap()
+            .id;
+        let plain = IssueOrder {
+            asked: Asked::Rights(Rights::NONE),
+            ..order(user)
+        };
+        sides.push((ctx, plain));
+    }
+    let mut ratios = Vec::new();
+    for round in 0..=rounds {
+        // Who begins takes turns, too.
+        let mut rates = [0.0; 2];
+        for turn in 0..2 {
+            let side = (round + turn) % 2;
+            let (ctx, plain) = &sides[side];
+            rates[side] = submitters(ctx, plain, 2).await;
+        }
+        if round > 0 {
+            ratios.push(rates[0] / rates[1]);
+        }
+    }
+    on.stop().await;
+    off.stop().await;
+    (median(ratios) * 1000.0).round() / 1000.0
 }
 
 /// One row a commit, durably, on the same disk: milliseconds each.

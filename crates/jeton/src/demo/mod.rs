@@ -4,6 +4,7 @@
 mod api;
 mod story;
 mod talk;
+mod tamper;
 
 use std::{io::IsTerminal as _, path::PathBuf};
 
@@ -23,6 +24,16 @@ pub struct DemoArgs {
     /// Where to keep the demo's data; a fresh temporary directory unless told.
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// What to show in place of the main job.
+    #[command(subcommand)]
+    pub show: Option<Show>,
+}
+
+/// What else can be shown.
+#[derive(clap::Subcommand, Debug, Clone, Copy)]
+pub enum Show {
+    /// Tamper with the database, the backups and the history of a throw-away authority, and see each edit caught by name
+    Tamper,
 }
 
 /// Runs the demo.
@@ -30,11 +41,18 @@ pub struct DemoArgs {
 /// # Errors
 /// The first step that did not turn out as it should.
 pub async fn run(args: DemoArgs) -> anyhow::Result<()> {
-    let description = description(&args)?;
     let (dir, temporary) = match &args.data_dir {
         Some(dir) => (dir.clone(), false),
         None => (fresh_dir(), true),
     };
+    if let Some(Show::Tamper) = args.show {
+        let told = tamper::run(&dir).await;
+        if temporary {
+            drop(std::fs::remove_dir_all(&dir));
+        }
+        return told;
+    }
+    let description = description(&args)?;
     let config = Config {
         data_dir: dir.clone(),
         listen: "127.0.0.1:0".to_owned(),

@@ -1,6 +1,6 @@
 //! The story that the demo tells: who takes part, and how each asks.
 
-mod setting;
+pub(super) mod setting;
 mod steps;
 
 use std::{path::PathBuf, time::Duration};

@@ -34,14 +34,22 @@ fn told(erased: Erased) -> Reply<ErasedView> {
     Reply::new(StatusCode::OK, ErasedView { events }).at(size)
 }
 
+/// Erases the words beside a subject: to the end, though the caller hangs up, since a long trail takes its time.
+async fn words(
+    caller: &Caller<SubjectsWrite>,
+    subject: SubjectId,
+) -> Result<Reply<ErasedView>, Problem> {
+    let ctx = caller.ctx();
+    let task = tokio::spawn(async move { erase::words(&ctx, subject).await });
+    Ok(told(task.await.map_err(|_| Refusal::Internal)??))
+}
+
 /// Erases the words beside a deleted user.
 pub async fn user(
     caller: Caller<SubjectsWrite>,
     PathId(id): PathId<UserId>,
 ) -> Result<Reply<ErasedView>, Problem> {
-    Ok(told(
-        erase::words(&caller.ctx(), SubjectId::User(id)).await?,
-    ))
+    words(&caller, SubjectId::User(id)).await
 }
 
 /// Erases the words beside a deleted application.
@@ -49,7 +57,7 @@ pub async fn app(
     caller: Caller<SubjectsWrite>,
     PathId(id): PathId<AppId>,
 ) -> Result<Reply<ErasedView>, Problem> {
-    Ok(told(erase::words(&caller.ctx(), SubjectId::App(id)).await?))
+    words(&caller, SubjectId::App(id)).await
 }
 
 /// Which tokens shall go.

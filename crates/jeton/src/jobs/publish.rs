@@ -107,11 +107,11 @@ async fn show(node: &Arc<Node>, quorum: Option<&Quorum>, signed: Signed) -> bool
     if !keeping.await.is_ok_and(|kept| kept) {
         return false;
     }
+    // From now on whatever wants to be witnessed and lies below authenticates; whoever sees the checkpoint may count on it.
+    node.verifier.with_index(|index| index.witness(size));
     node.published.send_replace(Some(Signed {
         note: note.into(),
         ..signed
     }));
-    // From now on whatever wants to be witnessed and lies below authenticates.
-    node.verifier.with_index(|index| index.witness(size));
     true
 }

@@ -99,15 +99,16 @@ impl Openings {
         if let Some(chunk) = last {
             let first = chunk * CHUNK_EVENTS;
             let mut events = read_chunk(&self.dir, first)?;
-            let whole = events.len();
             events.retain(|event| event.0 < size);
             count = first + u64::try_from(events.len()).unwrap_or(0);
-            if events.len() < whole || events.is_empty() {
+            let path = self.dir.join(chunk_name(first));
+            let whole = read(&path, CHUNK_BYTES_MAX)?;
+            if whole.as_deref() != Some(&encode(&events)[..]) {
                 self.replace(first, &events)?;
             }
         }
-        let beyond = chunk_name(count + CHUNK_EVENTS - 1);
-        for name in names.iter().filter(|name| **name > beyond) {
+        let beyond = chunk_name(count.div_ceil(CHUNK_EVENTS) * CHUNK_EVENTS);
+        for name in names.iter().filter(|name| **name >= beyond) {
             let path = self.dir.join(name);
             fs::remove_file(&path).map_err(MirrorError::file("remove", &path))?;
         }
@@ -383,3 +384,6 @@ pub(super) fn read_chunk(dir: &Path, first: u64) -> Result<Vec<Mirrored>, Mirror
     }
     Ok(events)
 }
+
+#[cfg(test)]
+mod tests;

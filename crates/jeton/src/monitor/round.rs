@@ -2,7 +2,10 @@
 
 use std::collections::HashMap;
 
-use jeton_core::leaf;
+use jeton_core::{
+    event::{Erasure, Event},
+    leaf,
+};
 use jeton_tlog::{Hash, Policy, TileBuilder, leaf_hash};
 use serde_json::Value;
 
@@ -59,6 +62,14 @@ struct Hit {
     index: u64,
     sequence: u64,
     leaf: Hash,
+}
+
+/// What an event of the tenant came to.
+struct Judged {
+    own: Own,
+    noticed: Option<Noticed>,
+    /// The events whose openings it erased.
+    erases: Vec<u64>,
 }
 
 /// The tenant's next tags.
@@ -158,13 +169,20 @@ impl Monitor<'_> {
         };
         grow(self.source, tree, &shown, &mut each).await?;
         let mut last = state.sequence;
+        let mut erased = Vec::new();
         for hit in hits {
             round.noticed.extend(self.gap(last, &hit));
             last = hit.sequence;
-            let (own, noticed) = self.judge(&hit).await?;
-            round.own.push(own);
-            round.noticed.extend(noticed);
+            let judged = self.judge(&hit).await?;
+            round.own.push(judged.own);
+            round.noticed.extend(judged.noticed);
+            erased.extend(judged.erases);
         }
+        // What the tenant itself had erased is not kept from it.
+        let gone = |index: Option<u64>| index.is_some_and(|index| erased.contains(&index));
+        round
+            .noticed
+            .retain(|noticed| noticed.kind != "withheld" || !gone(noticed.index));
         state.sequence = last;
         state.advance(&shown.seen);
         Ok(round)
@@ -192,38 +210,52 @@ impl Monitor<'_> {
     }
 
     /// What one of the tenant's events is, and whether the tenant should know of it.
-    async fn judge(&self, hit: &Hit) -> Result<(Own, Option<Noticed>), MirrorError> {
-        let mut own = Own {
-            index: hit.index,
-            sequence: hit.sequence,
-            event: None,
+    async fn judge(&self, hit: &Hit) -> Result<Judged, MirrorError> {
+        let mut judged = Judged {
+            own: Own {
+                index: hit.index,
+                sequence: hit.sequence,
+                event: None,
+            },
+            noticed: None,
+            erases: Vec::new(),
         };
         if !self.opens {
             let what = "an event of the tenant that it did not name".to_owned();
             let unknown = !self.known.has(hit.index, None);
-            let noticed = unknown.then(|| self.noticed("unknown_event", hit.index, what));
-            return Ok((own, noticed));
+            judged.noticed = unknown.then(|| self.noticed("unknown_event", hit.index, what));
+            return Ok(judged);
         }
-        let proven = match self.open(hit).await? {
-            Ok(proven) => proven,
-            Err(noticed) => return Ok((own, Some(*noticed))),
+        match self.open(hit).await? {
+            Ok(proven) => {
+                judged.own.event = Some(told(&proven.record));
+                judged.noticed = self.issuance(&proven);
+                if let Event::Erased(Erasure::Openings { indexes, .. }) = proven.record.event {
+                    judged.erases = indexes;
+                }
+            }
+            Err(noticed) => judged.noticed = Some(*noticed),
+        }
+        Ok(judged)
+    }
+
+    /// A token that was issued and is not known.
+    fn issuance(&self, proven: &Proven) -> Option<Noticed> {
+        let Event::TokenIssued { token, .. } = &proven.record.event else {
+            return None;
         };
-        let event = told(&proven.record);
-        own.event = Some(event.clone());
-        let issued = proven.record.event.name() == "token.issued";
-        let token = proven.record.event.token();
-        if !issued || self.known.has(hit.index, token) {
-            return Ok((own, None));
+        if self.known.has(proven.index, Some(*token)) {
+            return None;
         }
         let kind = if self.known.is_named() {
             "unknown_issuance"
         } else {
             "issuance"
         };
-        let token = token.map(|t| t.to_string()).unwrap_or_default();
-        let mut noticed = self.noticed(kind, hit.index, format!("token {token} was issued"));
-        noticed.event = Some(event);
-        Ok((own, Some(noticed)))
+        let what = format!("token {token} was issued");
+        let mut noticed = self.noticed(kind, proven.index, what);
+        noticed.event = Some(told(&proven.record));
+        Some(noticed)
     }
 
     /// The opened event, or what is wrong with its opening.

@@ -11,7 +11,7 @@ use jeton_store::{
     Reader, StoreError,
     ledger::{self, Sealer},
 };
-use jeton_tlog::Hash;
+use jeton_tlog::{Checkpoint, Hash, VerifierKey};
 
 use crate::node::{
     high_water::{HighWater, Mark},
@@ -107,27 +107,39 @@ pub(super) fn named(log: &Log, asked: &str) -> Result<(), StartError> {
 }
 
 /// A store that holds less than was once shown, or something else, is a restored backup or another history: it must not decide.
+/// The mark says so, and what the ledger's own key has signed.
 pub(super) fn older(
     reader: &mut dyn Reader,
     mark: Option<Mark>,
+    signed: Option<&Signed>,
     end: End,
 ) -> Result<Option<Quarantine>, StartError> {
-    let Some(mark) = mark.filter(|m| m.epoch >= end.epoch) else {
-        // Nothing was shown yet, or the ledger says itself that an epoch began since.
-        return Ok(None);
-    };
-    let other = || Quarantine {
-        memory: Memory::HighWater,
-        served: mark.size,
+    let why = |memory, served| Quarantine {
+        memory,
+        served,
         stored: end.size,
     };
-    if mark.size > end.size || mark.epoch > end.epoch {
-        return Ok(Some(other()));
+    // A mark of an earlier epoch is over: the ledger says itself that one began since.
+    if let Some(mark) = mark.filter(|m| m.epoch >= end.epoch) {
+        let less = mark.size > end.size || mark.epoch > end.epoch;
+        if less || differs(reader, mark.size, mark.root)? {
+            return Ok(Some(why(Memory::HighWater, mark.size)));
+        }
     }
-    let Some(root) = mark.root else {
-        return Ok(None);
-    };
-    Ok((root_at(reader, mark.size)? != root).then(other))
+    if let Some(signed) = signed
+        && (signed.size > end.size || differs(reader, signed.size, Some(signed.root))?)
+    {
+        return Ok(Some(why(Memory::Checkpoint, signed.size)));
+    }
+    Ok(None)
+}
+
+/// Whether the store had another root when it was so large.
+fn differs(reader: &mut dyn Reader, size: u64, root: Option<Hash>) -> Result<bool, StoreError> {
+    match root {
+        Some(root) => Ok(root_at(reader, size)? != root),
+        None => Ok(false),
+    }
 }
 
 /// The root of the first `size` events, from the stored leaves and tiles.
@@ -144,12 +156,26 @@ pub(crate) fn root_at(reader: &mut dyn Reader, size: u64) -> Result<Hash, StoreE
     Ok(tree.root())
 }
 
-/// The newest checkpoint that the store has kept.
-pub(super) fn last_signed(reader: &mut dyn Reader) -> Result<Option<Signed>, StartError> {
+/// The newest checkpoint that the store has kept, if one of the ledger's keys has signed it.
+pub(super) fn last_signed(
+    reader: &mut dyn Reader,
+    log: &Log,
+) -> Result<Option<Signed>, StartError> {
     let Some((size, note)) = reader.last_checkpoint()? else {
         return Ok(None);
     };
-    let root = root_at(reader, size)?;
+    let origin = log.origin_at(size);
+    let keys = log.keys.iter().filter(|key| key.signs_at(size));
+    let keys: Vec<VerifierKey> = keys
+        .filter_map(|key| VerifierKey::new(origin, &key.public).ok())
+        .collect();
+    let open = Checkpoint::open_any(note.as_bytes(), &keys).ok();
+    let open = open.filter(|open| open.size() == size);
+    let open = open.ok_or_else(|| StartError::Unsound {
+        index: size,
+        why: "no key of the ledger has signed the newest checkpoint".to_owned(),
+    })?;
+    let root = *open.root();
     Ok(Some(Signed {
         size,
         root,

@@ -12,7 +12,7 @@ use jeton_store::{Store as _, sqlite::Sqlite};
 use crate::{
     capability::Clock,
     node::{
-        dir::{keyring, lock, mark, older},
+        dir::{keyring, last_signed, lock, mark, older},
         high_water::HighWater,
         learn::learn,
         publish::End,
@@ -60,7 +60,9 @@ pub fn begin(place: &Place, clock: &Clock, order: &Order) -> Result<Epoch, Start
     let (mut directory, mut sealer) = (learnt.directory, learnt.sealer);
     let end = End::of(&sealer, &directory);
     let mark_path = place.dir.join("high-water");
-    let seen = older(&mut *reader, mark(&mark_path)?, end)?.map(|why| why.served);
+    let signed = last_signed(&mut *reader, directory.log())?;
+    let seen = older(&mut *reader, mark(&mark_path)?, signed.as_ref(), end)?;
+    let seen = seen.map(|why| why.served);
     let told = order.served.filter(|served| *served > end.size);
     let Some(served) = seen.max(told) else {
         let words = "nothing is lost here: the store holds all that was shown, as far as this directory knows. If a witness or a \
@@ -84,6 +86,8 @@ pub fn begin(place: &Place, clock: &Clock, order: &Order) -> Result<Epoch, Start
             reason: reason.to_owned(),
         }),
     };
+    // A crash before the next commit leaves a store without them, and still in quarantine by its mark or by what was told.
+    store.forget_checkpoints_beyond(end.size)?;
     let state = (&mut directory, &mut sealer);
     append_at_rest(&mut store, &keyring, state, &[record])?;
     // A crash before this line leaves a mark of the epoch before, which a start of this one is above by its own word.

@@ -2,6 +2,7 @@
 //! wrapped by a key-encryption key that lies elsewhere, and never in the database.
 
 mod log;
+mod seal;
 
 use std::{
     collections::HashMap,
@@ -17,7 +18,12 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey},
     hmac,
 };
-use jeton_core::{directory::Directory, id::TenantId, leaf::TagKey, token::digest::Pepper};
+use jeton_core::{
+    directory::Directory,
+    id::TenantId,
+    leaf::{SealKey, TagKey},
+    token::digest::Pepper,
+};
 use jeton_verify::check::Peppers;
 use minicbor::{Decode, Encode};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -124,6 +130,7 @@ pub struct Keyring {
     content: Mutex<Content>,
     prepared: ArcSwap<HashMap<TenantId, Prepared>>,
     mac: hmac::Key,
+    seal: SealKey,
 }
 
 /// Where the key-encryption key comes from: never the environment or the command line.
@@ -183,6 +190,7 @@ impl Keyring {
             path: path.to_owned(),
             kek,
             prepared: ArcSwap::from_pointee(prepare(&content)),
+            seal: seal::key(&content),
             mac: hmac::Key::new(hmac::HMAC_SHA256, &content.mac_key),
             content: Mutex::new(content),
         }

@@ -209,6 +209,10 @@ pub(crate) fn believe(
     }
     let record: Record = minicbor::decode(bytes).map_err(|_| bad("the record cannot be read"))?;
     let about_sequence = leaf_commits(state, keyring, stored, (salt, bytes), &record)?;
+    // Tags and tree say where an event belongs; only the salt says that this authority wrote what is in it.
+    if keyring.seal_key().salt(index, bytes) != *salt {
+        return Err(bad("the record was not sealed by this authority"));
+    }
     Ok(Believed {
         record,
         about_sequence,

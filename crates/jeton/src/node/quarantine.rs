@@ -13,6 +13,8 @@ use jeton_verify::check::Verifier;
 pub enum Memory {
     /// The mark beside the database.
     HighWater,
+    /// A checkpoint that the ledger's own key has signed, in the store itself.
+    Checkpoint,
     /// A witness, by name.
     Witness(String),
 }
@@ -21,6 +23,7 @@ impl core::fmt::Display for Memory {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
             Self::HighWater => f.write_str("the high-water mark"),
+            Self::Checkpoint => f.write_str("the newest signed checkpoint"),
             Self::Witness(name) => write!(f, "witness {name}"),
         }
     }

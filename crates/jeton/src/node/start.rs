@@ -106,6 +106,18 @@ pub struct Place {
     pub durability: Durability,
     /// The size of the ballast, in bytes.
     pub ballast_bytes: u64,
+    /// Whether heads are read back and signed.
+    pub publication: Publication,
+}
+
+/// Whether heads are read back and signed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Publication {
+    /// They are.
+    #[default]
+    On,
+    /// Nothing is signed: only to measure what it costs.
+    DangerOff,
 }
 
 impl Place {
@@ -118,6 +130,7 @@ impl Place {
             origin: origin.to_owned(),
             durability: Durability::Full,
             ballast_bytes: BALLAST_BYTES,
+            publication: Publication::On,
         }
     }
 }
@@ -206,6 +219,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         took_ms: u64::try_from(since().as_millis()).unwrap_or(0),
     };
     let end = End::of(&learnt.sealer, &learnt.directory);
+    let kept = last_signed(&mut *reader, learnt.directory.log())?;
     let verifier = Arc::new(Verifier::new(learnt.directory, learnt.index));
     verifier.with_index_mut(|index| reader.last_uses(&mut |u| index.recall_use(u.token, u.at)))?;
     verifier.set_peppers(keyring.peppers(&verifier.directory()));
@@ -215,7 +229,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         source,
     };
     let high_water = || HighWater::open(&mark_path).map_err(unmarkable);
-    match older(&mut *reader, mark, end)? {
+    match older(&mut *reader, mark, kept.as_ref(), end)? {
         Some(why) => gate.close(why),
         // What a power cut took from the mark, or an older jeton did not write.
         None => {
@@ -227,7 +241,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     let ballast = Ballast::at(place.dir.join("ballast"), place.ballast_bytes);
     ballast.take();
     let (ending, ended) = watch::channel(end);
-    let (signing, signed) = watch::channel(last_signed(&mut *reader)?);
+    let (signing, signed) = watch::channel(kept.filter(|_| !gate.is_closed()));
     let bench = Bench {
         store: Box::new(store),
         sealer: learnt.sealer,
@@ -251,7 +265,10 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
         high_water: high_water()?,
         signed: signing,
     };
-    let publisher = publish::start(desk).map_err(no_thread)?;
+    let publisher = match place.publication {
+        Publication::On => Some(publish::start(desk).map_err(no_thread)?),
+        Publication::DangerOff => None,
+    };
     let published = watch::Sender::new(signed.borrow().clone());
     Ok(Node {
         dir: place.dir.clone(),
@@ -271,7 +288,7 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
             ..Snapshots::default()
         },
         thread: Mutex::new(Some(thread)),
-        publisher: Mutex::new(Some(publisher)),
+        publisher: Mutex::new(publisher),
         lock: Mutex::new(Some(lock)),
     })
 }
@@ -309,7 +326,7 @@ pub(super) fn append_at_rest(
             key: &key.ok_or(KeyringError::Missing(tenant))?,
             tenant_sequence: directory.tenant_events(tenant) + 1,
             about_sequence: directory.sequence(&record.event.about(tenant)),
-            salt: capability::draw(),
+            seal: keyring.seal_key(),
         };
         let sealed = sealer.seal(record, &seal, None, &mut tiles);
         let entry = sealed.map_err(|e| StartError::Other(e.to_string()))?;

@@ -102,7 +102,7 @@ struct State {
     moments: moment::Moments,
 }
 
-/// Chance for the salts of one batch, drawn many at a time: one draw costs as much as sealing an event. It ends with the batch:
+/// Chance for the salts of a batch's words, drawn many at a time: one draw costs as much as sealing an event. It ends with the batch:
 /// nothing of it waits where a copy of this process (a machine that is restored from an image) would find it again.
 #[derive(Default)]
 struct Salts {
@@ -300,7 +300,7 @@ impl State {
                 key: &key,
                 tenant_sequence: draft.directory.tenant_events(tenant) + 1,
                 about_sequence,
-                salt: draft.salts.take(),
+                seal: self.bench.keyring.seal_key(),
             };
             let entry = draft.sealer.seal(&record, &seal, aside, &mut draft.tiles);
             let entry = entry.map_err(|_| "a record is too large")?;

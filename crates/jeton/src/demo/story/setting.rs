@@ -6,7 +6,10 @@ use serde_json::{Map, Value, json};
 use super::{Call, Talk, text};
 use crate::{http::openapi_import, serve::Running};
 
-pub(super) async fn found(running: &Running, jeton: &Talk) -> anyhow::Result<(String, String)> {
+pub(in crate::demo) async fn found(
+    running: &Running,
+    jeton: &Talk,
+) -> anyhow::Result<(String, String)> {
     let (secret, _) = running.setup.as_ref().ok_or_else(|| {
         anyhow::anyhow!("this data directory was set up before: the demo wants a fresh one")
     })?;

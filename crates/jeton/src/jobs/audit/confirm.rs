@@ -93,7 +93,13 @@ fn compare(
                 .and_then(|id| verifier.with_index(|index| token_in_memory(index, &directory, id)));
             // The row of the same token under another tenant is another row.
             let due = due.filter(|(due, _)| kept.is_some() || due.tenant.bytes()[..] == tenant[..]);
-            token(due, kept, suspect.count)
+            // A token that came since the round began has no count yet: its issuance is where to look.
+            let issued = |(row, _): &(TokenRow, u64)| Some(verifier.record(row.id)?.issued);
+            let leaf = suspect
+                .count
+                .leaf()
+                .or_else(|| due.as_ref().and_then(issued));
+            token(due, kept, (suspect.count, leaf))
         }
         Place::Entity { tenant, id, .. } => {
             let id = <[u8; 16]>::try_from(id.as_slice());
@@ -106,17 +112,21 @@ fn compare(
     })
 }
 
-fn token(due: Option<(TokenRow, u64)>, kept: Option<(Row, u64)>, count: Count) -> Vec<Finding> {
+fn token(
+    due: Option<(TokenRow, u64)>,
+    kept: Option<(Row, u64)>,
+    (count, leaf): (Count, Option<u64>),
+) -> Vec<Finding> {
     match (due, kept) {
         (Some((due, events)), Some((Row::Token(kept), event))) => {
             let last = last(count, events);
             let mut found = rows::token_findings(&due, &kept, (last, Some(event)));
             for finding in &mut found {
-                finding.leaf = count.leaf();
+                finding.leaf = leaf;
             }
             found
         }
-        (Some((due, _)), None) => vec![rows::missing_token(due.id, count.leaf())],
+        (Some((due, _)), None) => vec![rows::missing_token(due.id, leaf)],
         (None, Some((Row::Token(kept), _))) => vec![rows::ghost_token(kept.id)],
         (None | Some(_), None | Some(_)) => Vec::new(),
     }
