@@ -139,6 +139,7 @@ async fn everything_from_before_is_dead_and_operator_and_admins_come_back() {
         a.check(&kept_secret, "docs", &["read"]).await["code"],
         "token_cut_off"
     );
+    a.is_sound().await;
     // And the copy from before the epoch is no way back.
     let a = a.restart_as(&place, || {
         fs::copy(&old, data.join("ledger.db")).unwrap();
@@ -186,4 +187,5 @@ async fn where_nothing_is_lost_no_epoch_begins_unless_somebody_has_seen_more() {
     a.call(&a.admin, "GET", "/v1/whoami", None)
         .await
         .refused(401, "token_cut_off");
+    a.is_sound().await;
 }

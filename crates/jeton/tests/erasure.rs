@@ -162,6 +162,7 @@ async fn the_words_beside_a_deleted_user_are_gone_from_every_byte() {
     let erased = items.iter().find(|e| e["event"] == "words.erased").unwrap();
     assert_eq!(erased["detail"], json!({"subject": user, "events": 5}));
     assert!(erased["address"].is_string(), "whoever erased stays");
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -233,6 +234,7 @@ async fn what_a_subject_did_itself_is_erased_in_every_tenant_and_what_came_later
         .await;
     assert_eq!(shown.body["name"], "Ada Lovelace's key");
     let a = restarted_from_nothing(a).await;
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -265,6 +267,7 @@ async fn from_where_a_deleted_users_tokens_were_used_is_forgotten() {
     assert_eq!(uses(id).await, None);
     assert!(uses(other.parse().unwrap()).await.is_some());
     drop(known);
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -367,6 +370,7 @@ async fn a_dead_token_is_unknown_now_and_after_every_start() {
     gone(&a).await;
     // The ledger goes on.
     revoke(&a, &living).await;
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -404,6 +408,7 @@ async fn a_foreign_token_is_like_one_that_never_was() {
         a.check(&secret, "docs", &["read"]).await["code"],
         "token_revoked"
     );
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -475,6 +480,7 @@ async fn an_expired_token_goes_and_in_the_same_commit_nothing_follows() {
     drop(node);
     let a = a.restart().await;
     let a = restarted_from_nothing(a).await;
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -526,6 +532,7 @@ async fn a_history_that_no_event_can_name_goes_in_several_and_at_once() {
         a.check(&secret, "docs", &["read"]).await["code"],
         "token_unknown"
     );
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -578,6 +585,7 @@ async fn the_sweep_for_idle_tokens_passes_what_was_erased() {
     later.clock.danger_advance(Span::days(3));
     assert_eq!(swept(&later), [] as [TokenId; 0]);
     drop(later);
+    a.is_sound().await;
     a.running.stop().await;
 }
 

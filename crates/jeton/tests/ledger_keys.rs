@@ -149,6 +149,7 @@ async fn one_key_takes_over_from_another() {
     let all = [first, second, third.clone()];
     assert_eq!(signers(&checkpoint(&a).await, &all), [id(&third)]);
     assert_eq!(seeds(&node(&a)), 1);
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -172,6 +173,7 @@ async fn a_stolen_key_is_retired_from_a_size_on() {
     let trail = by_operator(&a, "GET", "/v1/events?limit=1", None).await;
     assert_eq!(trail.body["items"][0]["event"], "ledger.key_retired");
     assert_eq!(trail.body["items"][0]["detail"]["compromised_from"], 3);
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -198,6 +200,7 @@ async fn it_is_the_operators() {
         let said = retire(&a, unknown, json!({})).await;
         said.refused(404, "not_found");
     }
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -247,6 +250,7 @@ async fn a_crash_between_two_steps_costs_nothing() {
     assert_eq!(seeds(&node(&a)), 1);
     a.tenant("third").await;
     assert_eq!(signers(&checkpoint(&a).await, &both), [id(&second)]);
+    a.is_sound().await;
     a.running.stop().await;
 }
 
@@ -268,5 +272,6 @@ async fn a_key_stays_while_nothing_could_be_shown_without_it() {
     assert!(told.contains("witness policy"), "{told}");
     stored(&node(&a), policy(&[&first, &second])).await;
     retire(&a, &id(&first), json!({})).await.is(200);
+    a.is_sound().await;
     a.running.stop().await;
 }

@@ -6,17 +6,26 @@
     reason = "each test file uses a part of it"
 )]
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use jeton::{
     config::Config,
+    jobs::audit::{Means, round},
     net::{Client, Roots},
+    node::{
+        audit::{self, Reach},
+        keyring::Kek,
+    },
     serve::{self, Running},
 };
 use jeton_store::sqlite::Durability;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 
 /// An authority with one tenant, `acme`.
 pub struct Authority {
@@ -183,6 +192,25 @@ impl Authority {
             client,
             ..self
         }
+    }
+
+    /// Nothing is found by `jeton audit` beside it, nor by a round of its own audit.
+    pub async fn is_sound(&self) {
+        let node = Arc::clone(&self.running.doors.node);
+        let (dir, runtime) = (self.dir.path().join("data"), Handle::current());
+        let looked = tokio::task::spawn_blocking(move || {
+            let kek = Kek::File(dir.join("kek"));
+            let audited = audit::audit(&dir, &kek, None, Reach::Outside(Vec::new())).unwrap();
+            let means = Means {
+                node: &node,
+                runtime: &runtime,
+                rest: &|_| true,
+                found: &|_| {},
+            };
+            let round = round(&means).unwrap().unwrap();
+            (audited.report.findings, round.findings)
+        });
+        assert_eq!(looked.await.unwrap(), (Vec::new(), Vec::new()));
     }
 
     /// Sends a request with a token.
