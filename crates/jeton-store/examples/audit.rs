@@ -10,7 +10,7 @@ use jeton_store::{
     Store as _, fsck,
     sqlite::{Durability, Sqlite, SqliteReader},
 };
-use world::{World, log_key, tag_key};
+use world::{World, log_key, seal_key, tag_key};
 
 const USAGE: &str = "usage: audit make FILE EVENTS | audit check FILE";
 /// So many events between two checkpoints.
@@ -53,7 +53,12 @@ fn check(path: &Path) {
     let mut reader = SqliteReader::open(path).unwrap();
     let since = Instant::now();
     let log = log_key();
-    let report = fsck::fsck(&mut reader, &|t| Some(tag_key(t)), log.verifier()).unwrap();
+    let keys = fsck::Keys {
+        tags: &|t| Some(tag_key(t)),
+        seal: &seal_key(),
+        log: log.verifier(),
+    };
+    let report = fsck::fsck(&mut reader, keys).unwrap();
     let seconds = since.elapsed().as_secs_f64();
     println!(
         "{{\"events\": {}, \"rows\": {}, \"findings\": {}, \"seconds\": {seconds:.2}, \"memory_mib\": {}}}",

@@ -19,7 +19,7 @@ use jeton_core::{
     directory::Log,
     event::{Event, Record},
     id::TenantId,
-    leaf::TagKey,
+    leaf::{SealKey, TagKey},
 };
 use jeton_tlog::{Hash, Policy, VerifierKey, WitnessKey};
 
@@ -92,6 +92,8 @@ const GAP_MAX: usize = 10;
 pub struct Keys<'a> {
     /// Gives a tenant's tag key.
     pub tags: &'a dyn Fn(TenantId) -> Option<TagKey>,
+    /// Seals the authority's records.
+    pub seal: &'a SealKey,
     /// The key of the log's checkpoints, where the ledger does not say which it has.
     pub log: &'a VerifierKey,
 }
@@ -109,17 +111,12 @@ struct Fsck<'a> {
     without: Option<Part>,
 }
 
-/// Checks the whole store. `keys` gives a tenant's tag key, `log` the key of the log's checkpoints where the ledger does not say
-/// which it has.
+/// Checks the whole store.
 ///
 /// # Errors
 /// [`StoreError`] only where the store cannot be read at all; every difference is a [`Finding`].
-pub fn fsck(
-    reader: &mut dyn Reader,
-    keys: &dyn Fn(TenantId) -> Option<TagKey>,
-    log: &VerifierKey,
-) -> Result<Report, StoreError> {
-    with_roots(reader, Keys { tags: keys, log }, &[])
+pub fn fsck(reader: &mut dyn Reader, keys: Keys<'_>) -> Result<Report, StoreError> {
+    with_roots(reader, keys, &[])
 }
 
 /// [`fsck`] that also tells the roots at some sizes: for whoever remembers one.
@@ -230,16 +227,21 @@ impl Fsck<'_> {
             let stray = |index| Finding::new("event", index, "no index is below zero").field("idx");
             self.found.extend(strays.into_iter().map(stray));
         }
+        let seal = self.keys.seal;
         let walked = piped(
-            |each: &mut dyn FnMut(Read) -> Continue| walk::events(reader, size, each),
+            |each: &mut dyn FnMut(Read) -> Continue| walk::events(reader, size, seal, each),
             |read| match read {
                 Read::Event {
                     index,
                     leaf,
                     hash,
                     opening,
+                    sealed,
                 } => {
                     self.tree.push(hash);
+                    if !sealed && self.without != Some(Part::Openings) {
+                        self.found.add(opening::unsealed(index));
+                    }
                     self.event(index, &leaf, &opening);
                 }
                 Read::Gap { from, to, hashes } => self.gap(from, to, hashes),

@@ -12,10 +12,13 @@ mod sound;
 mod world;
 
 use jeton_core::id::{TenantId, TokenId};
-use jeton_store::{fsck, sqlite::SqliteReader};
+use jeton_store::{
+    fsck::{self, Keys},
+    sqlite::SqliteReader,
+};
 use rusqlite::types::Value;
 use sound::{Sound, checked, hex, raw};
-use world::{World, log_key, tag_key};
+use world::{World, log_key, seal_key, tag_key};
 
 #[test]
 fn a_sound_store_has_no_findings() {
@@ -42,8 +45,13 @@ fn a_keyring_without_a_tenants_key_is_told() {
     let sound = Sound::store();
     let tenant = sound.world.tenant;
     let mut reader = SqliteReader::open(&sound.path).unwrap();
-    let keys = |of: TenantId| (of != tenant).then(|| tag_key(of));
-    let report = fsck::fsck(&mut reader, &keys, log_key().verifier()).unwrap();
+    let (log, seal) = (log_key(), seal_key());
+    let keys = Keys {
+        tags: &|of: TenantId| (of != tenant).then(|| tag_key(of)),
+        seal: &seal,
+        log: log.verifier(),
+    };
+    let report = fsck::fsck(&mut reader, keys).unwrap();
     assert!(report.findings.iter().any(|f| f.what.contains("keyring")));
 }
 

@@ -29,7 +29,7 @@ use jeton_store::{
 };
 use rusqlite::params;
 use sound::{Sound, checked, hex, raw};
-use world::{World, log_key, tag_key};
+use world::{World, log_key, seal_key, tag_key};
 
 type Body = (Terms, u64, u32, Option<Time>, Option<Reason>, Option<Time>);
 
@@ -326,6 +326,7 @@ fn a_part_left_out_misses_what_it_finds() {
         let tags = |tenant| Some(tag_key(tenant));
         let keys = Keys {
             tags: &tags,
+            seal: &seal_key(),
             log: log.verifier(),
         };
         let report = fsck::danger_without(part, &mut reader, keys).unwrap();
@@ -348,7 +349,12 @@ fn a_spoilt_file_is_no_panic() {
         std::fs::write(&path, bytes).unwrap();
         let report = SqliteReader::open(&path).and_then(|mut reader| {
             let log = log_key();
-            fsck::fsck(&mut reader, &|tenant| Some(tag_key(tenant)), log.verifier())
+            let keys = Keys {
+                tags: &|tenant| Some(tag_key(tenant)),
+                seal: &seal_key(),
+                log: log.verifier(),
+            };
+            fsck::fsck(&mut reader, keys)
         });
         match report {
             Ok(report) if report.findings.is_empty() => {}

@@ -4,7 +4,7 @@
 
 use jeton_core::{
     event::Record,
-    leaf::{LEAF_BYTES, LeafKind, LeafParts, TagKey, commit},
+    leaf::{LEAF_BYTES, LeafKind, LeafParts, SealKey, TagKey, commit},
 };
 
 use super::Finding;
@@ -24,6 +24,21 @@ pub enum Opening {
         /// The commitment that salt and record give.
         commit: [u8; 32],
     },
+}
+
+/// Whether what a stored opening says was written by the authority: its salt is the seal of its record. One that is absent
+/// says nothing.
+#[must_use]
+pub fn is_sealed(stored: &Stored, seal: &SealKey) -> bool {
+    let opening = stored.opening.as_ref();
+    opening.is_none_or(|(salt, record)| seal.salt(stored.index, record) == *salt)
+}
+
+/// An opening that somebody else has written.
+#[must_use]
+pub fn unsealed(index: u64) -> Finding {
+    let what = "the record was not sealed by this authority: somebody else has written it";
+    Finding::at_leaf(index, what).field("salt")
 }
 
 impl Opening {

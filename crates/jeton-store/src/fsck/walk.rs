@@ -2,9 +2,10 @@
 
 use std::{sync::mpsc::sync_channel, thread};
 
+use jeton_core::leaf::SealKey;
 use jeton_tlog::{HASH_BYTES, Hash, TILE_WIDTH, leaf_hash};
 
-use super::opening::Opening;
+use super::opening::{Opening, is_sealed};
 use crate::{Continue, Reader, StoreError};
 
 /// So much is handed over at once.
@@ -22,6 +23,7 @@ pub(super) enum Read {
         leaf: Vec<u8>,
         hash: Hash,
         opening: Opening,
+        sealed: bool,
     },
     /// Events from `from` on, below `to`, that are not there, with the hashes of the first of their leaves as the tiles kept them.
     Gap {
@@ -71,6 +73,7 @@ pub(super) fn piped<T: Send>(
 pub(super) fn events(
     reader: &mut dyn Reader,
     size: u64,
+    seal: &SealKey,
     each: &mut dyn FnMut(Read) -> Continue,
 ) -> Result<(), StoreError> {
     let mut next = 0;
@@ -86,6 +89,7 @@ pub(super) fn events(
                 index: stored.index,
                 hash: leaf_hash(&stored.leaf),
                 opening: Opening::of(&stored),
+                sealed: is_sealed(&stored, seal),
                 leaf: stored.leaf,
             }))
         })?;

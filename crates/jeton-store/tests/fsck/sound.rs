@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use jeton_core::id::TokenId;
 use jeton_store::{
     Store as _,
-    fsck::{self, Report},
+    fsck::{self, Keys, Report},
     sqlite::{Durability, Sqlite, SqliteReader},
 };
 use rusqlite::Connection;
 
-use crate::world::{World, log_key, tag_key};
+use crate::world::{World, log_key, seal_key, tag_key};
 
 /// A sound store, and copies of it to be spoilt.
 pub struct Sound {
@@ -85,12 +85,13 @@ pub fn raw(path: &Path) -> Connection {
 
 pub fn checked(path: &Path) -> Report {
     let mut reader = SqliteReader::open(path).unwrap();
-    let report = fsck::fsck(
-        &mut reader,
-        &|tenant| Some(tag_key(tenant)),
-        log_key().verifier(),
-    );
-    report.unwrap()
+    let (log, seal) = (log_key(), seal_key());
+    let keys = Keys {
+        tags: &|tenant| Some(tag_key(tenant)),
+        seal: &seal,
+        log: log.verifier(),
+    };
+    fsck::fsck(&mut reader, keys).unwrap()
 }
 
 /// Bytes as SQL writes them.

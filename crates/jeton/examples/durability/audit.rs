@@ -185,7 +185,14 @@ async fn findings(running: &Running) -> anyhow::Result<Vec<String>> {
         node.log_keys().remove(0),
     );
     let report = node
-        .read(move |reader| fsck::fsck(reader, &|tenant| keyring.tag_key(tenant), &log))
+        .read(move |reader| {
+            let keys = fsck::Keys {
+                tags: &|tenant| keyring.tag_key(tenant),
+                seal: keyring.seal_key(),
+                log: &log,
+            };
+            fsck::fsck(reader, keys)
+        })
         .await?;
     let told = report
         .findings

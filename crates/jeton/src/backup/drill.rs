@@ -12,7 +12,7 @@ use std::{
 
 use jeton_store::{
     Reader as _,
-    fsck::{self, Report},
+    fsck::{self, Keys, Report},
     sqlite::SqliteReader,
 };
 
@@ -109,11 +109,12 @@ pub fn drill<R: Read>(
     let log = keyring.log_key(&rebuilt.origin);
     let log = log.map_err(|error| BackupError::Unsound(error.to_string()))?;
     let since = capability::stopwatch();
-    let report = fsck::fsck(
-        &mut reader,
-        &|tenant| keyring.tag_key(tenant),
-        log.verifier(),
-    )?;
+    let keys = Keys {
+        tags: &|tenant| keyring.tag_key(tenant),
+        seal: keyring.seal_key(),
+        log: log.verifier(),
+    };
+    let report = fsck::fsck(&mut reader, keys)?;
     let audit = since();
     let length = fs::metadata(&store).map_err(BackupError::file("look at", &store))?;
     Ok(Drilled {

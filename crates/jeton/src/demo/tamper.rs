@@ -262,7 +262,8 @@ impl Scene {
             ..self.config.clone()
         })
         .await?;
-        caught("the next start", &error, "not sealed by this authority")
+        caught("the next start", &error, "not sealed by this authority")?;
+        named(&dir, "event", "salt")
     }
 
     /// The revocation's event, gone.

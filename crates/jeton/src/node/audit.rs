@@ -105,6 +105,7 @@ pub fn audit(
     let log = named(&keyring, origin, &mut reader)?;
     let keys = Keys {
         tags: &|tenant| keyring.tag_key(tenant),
+        seal: keyring.seal_key(),
         log: log.verifier(),
     };
     let mut report = fsck::with_roots(&mut reader, keys, &sizes).map_err(failed)?;

@@ -84,6 +84,7 @@ impl Place {
         let tags = |tenant| keyring.tag_key(tenant);
         let keys = Keys {
             tags: &tags,
+            seal: keyring.seal_key(),
             log: log.verifier(),
         };
         let mut reader = SqliteReader::open(&self.data().join("ledger.db")).unwrap();

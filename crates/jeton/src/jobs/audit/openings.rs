@@ -15,7 +15,7 @@ use jeton_store::{
     fsck::{
         Finding,
         erased::Erased,
-        opening::{Missing, Numbers, Opening},
+        opening::{Missing, Numbers, Opening, is_sealed, unsealed},
         trail::{self, Difference},
     },
 };
@@ -237,6 +237,9 @@ impl Openings {
 
     fn read(&mut self, going: &mut Going<'_>, met: &Met, record: &Record, commit: [u8; 32]) {
         let (index, tenant, token) = (met.stored.index, record.tenant, record.event.token());
+        if !is_sealed(&met.stored, going.means.node.keyring.seal_key()) {
+            going.found(unsealed(index).token(token));
+        }
         let nobody = token.is_some() && met.position.is_none();
         if self.erased.owners(index).any(|owner| owner == tenant) {
             self.named.push((index, tenant, Named::There));
