@@ -354,7 +354,7 @@ impl Fsck<'_> {
     fn witnesses(&self) -> Vec<WitnessKey> {
         let policy = self.replay.directory.log().policy.as_deref();
         let policy = policy.and_then(|text| Policy::parse(text).ok());
-        let witnesses = policy.iter().flat_map(|policy| policy.witnesses());
+        let witnesses = policy.iter().flat_map(Policy::witnesses);
         witnesses.map(|witness| witness.key().clone()).collect()
     }
 

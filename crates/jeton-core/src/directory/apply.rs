@@ -170,7 +170,7 @@ impl Directory {
             // What was revoked in the lost part is not known: nothing from before it authenticates.
             for slot in 0..slot(self.tenants.len())? {
                 edit(&mut self.tenants, Some(slot), |t| {
-                    t.epoch_from = Some(index)
+                    t.epoch_from = Some(index);
                 })?;
             }
         }

@@ -175,7 +175,7 @@ fn tell(dir: &Path, audited: &Audited, out: Out) -> Result<(), Fault> {
         "{verdict}: {events} events and {rows} rows of {origin}, root {root}"
     ))?;
     if let Some(known) = &audited.outside {
-        beside(known, out);
+        beside(known, report.log.origin(), out);
     }
     Ok(())
 }
@@ -204,11 +204,17 @@ fn told(dir: &Path, audited: &Audited, findings: &[Value]) -> Value {
 }
 
 /// What people should know of what lies outside, and is no finding.
-fn beside(known: &Outside, out: Out) {
+fn beside(known: &Outside, origin: &str, out: Out) {
     if known.high_water == HighWater::Absent {
         out.note(
             "there is no high-water file: whether this is an old backup cannot be told from here",
         );
+    }
+    let mut asked = known.witnesses.iter();
+    if asked.len() > 0 && !asked.any(|witness| witness.origin == origin) {
+        out.note(&format!(
+            "the policy has no log line of {origin}: nobody was asked about it"
+        ));
     }
     for Witnessed { witness, seen, .. } in &known.witnesses {
         match seen {

@@ -24,7 +24,7 @@ pub enum Seen {
     Same(u64),
     /// So many events, of which some are missing or broken in the store, as was told.
     Unknown(u64),
-    /// More events than there are.
+    /// More events than there are; or, of an epoch that the store does not know, any.
     Ahead {
         /// So many.
         shown: u64,
@@ -75,8 +75,14 @@ impl Seen {
 impl Witnessed {
     /// The finding that the store is behind the witness, or on another way.
     pub(super) fn finding(&self) -> Option<Finding> {
-        let name = &self.witness;
+        let (name, origin) = (&self.witness, &self.origin);
         let (field, what) = match self.seen {
+            Seen::Ahead { shown, stored } if shown <= stored => (
+                "epoch",
+                format!(
+                    "rollback: witness {name} has seen {shown} events of {origin}, a name that the store does not know"
+                ),
+            ),
             Seen::Ahead { shown, stored } => (
                 "size",
                 format!(
@@ -157,5 +163,114 @@ fn compare(head: &Checkpoint, report: &Report) -> Seen {
         None => Seen::Unknown(shown),
         Some(root) if root == head.root() => Seen::Same(shown),
         Some(_) => Seen::Other { shown, stored },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jeton_core::directory::{Epoch, Log, LogKey};
+    use jeton_tlog::SigningKey;
+
+    use super::*;
+
+    const FIRST: &str = "a.test/log";
+    const SECOND: &str = "a.test/log/2";
+
+    fn root(of: u8) -> Hash {
+        Hash::from_bytes([of; 32])
+    }
+
+    fn note(origin: &str, seed: u8, size: u64, of: u8) -> Recalled {
+        let key = SigningKey::from_seed(origin, &[seed; 32]).unwrap();
+        let note = Checkpoint::new(origin, size, root(of)).unwrap().sign(&key);
+        Recalled {
+            witness: "w".into(),
+            origin: origin.into(),
+            latest: Ok(Some(note.unwrap())),
+        }
+    }
+
+    fn public(seed: u8) -> [u8; 32] {
+        let key = SigningKey::from_seed(FIRST, &[seed; 32]).unwrap();
+        *key.verifier().public_key()
+    }
+
+    /// A store of ten events whose first key was stolen at seven, in an epoch.
+    fn report(epochs: &[(u64, &str)]) -> Report {
+        let key = |public, added, retired, compromised_from| LogKey {
+            public,
+            added,
+            retired,
+            compromised_from,
+        };
+        Report {
+            head: Some(10),
+            log: Log {
+                epochs: epochs
+                    .iter()
+                    .map(|(from, origin)| Epoch {
+                        from: *from,
+                        origin: (*origin).into(),
+                    })
+                    .collect(),
+                keys: vec![
+                    key(public(1), 0, Some(8), Some(7)),
+                    key(public(2), 5, None, None),
+                ],
+                ..Log::default()
+            },
+            roots: vec![(6, root(6)), (9, root(9)), (10, root(10))],
+            ..Report::default()
+        }
+    }
+
+    fn seen(recalled: Recalled, report: &Report) -> Seen {
+        all(&[recalled], report).remove(0).seen
+    }
+
+    #[test]
+    fn what_a_witness_shows_counts_where_a_key_of_the_ledger_has_signed_it() {
+        let one = report(&[(0, FIRST)]);
+        let ahead = |shown| Seen::Ahead { shown, stored: 10 };
+        let other = |shown| Seen::Other { shown, stored: 10 };
+        for (seed, size, of, due) in [
+            (1, 6, 6, Seen::Same(6)),
+            (2, 10, 10, Seen::Same(10)),
+            (2, 11, 11, ahead(11)),
+            (2, 9, 1, other(9)),
+            (1, 6, 1, other(6)),
+            (2, 8, 8, Seen::Unknown(8)),
+        ] {
+            let told = seen(note(FIRST, seed, size, of), &one);
+            assert_eq!(told, due, "{seed} {size} {of}");
+        }
+        // A stranger's key, a stolen one from the theft on, one before its time.
+        for (seed, size) in [(3, 11), (1, 11), (1, 7), (2, 5)] {
+            let told = seen(note(FIRST, seed, size, 1), &one);
+            assert!(matches!(told, Seen::Unheard(_)), "{seed} {size}: {told:?}");
+        }
+        assert_eq!(
+            seen(
+                Recalled {
+                    latest: Ok(None),
+                    ..note(FIRST, 1, 1, 1)
+                },
+                &one
+            ),
+            Seen::Nothing
+        );
+    }
+
+    #[test]
+    fn an_epoch_that_ended_is_no_measure_and_one_that_is_lost_is() {
+        let two = report(&[(0, FIRST), (8, SECOND)]);
+        assert_eq!(seen(note(FIRST, 2, 20, 1), &two), Seen::Ended(20));
+        assert_eq!(seen(note(SECOND, 2, 10, 10), &two), Seen::Same(10));
+        let one = report(&[(0, FIRST)]);
+        let lost = Seen::Ahead {
+            shown: 9,
+            stored: 10,
+        };
+        assert_eq!(seen(note(SECOND, 2, 9, 9), &one), lost);
     }
 }
