@@ -142,9 +142,11 @@ async fn begin(
         quorum.clone(),
         stop.subscribe(),
     ));
+    let reminding = jobs::publish::remind(Arc::clone(&node), quorum.clone(), stop.subscribe());
+    let reminding = tokio::spawn(reminding);
     let snapshots = tokio::spawn(jobs::snapshot::run(Arc::clone(&node), stop.subscribe()));
     let mut tasks = vec![
-        accepting, keeping, observing, publishing, sweeping, snapshots,
+        accepting, keeping, observing, publishing, reminding, sweeping, snapshots,
     ];
     tasks.extend(reload);
     if config.audit == "rolling" {
@@ -172,8 +174,8 @@ async fn witnesses(config: &Config, node: &Arc<Node>) -> anyhow::Result<Option<A
     let quorum = quorum.map(Arc::new);
     if let Some(quorum) = &quorum {
         quorum.is_of(node)?;
-        if let Some(why) = quorum.remember(node).await {
-            node.gate.close(why);
+        if let Some(more) = quorum.remember(node).await {
+            node.gate.close(more.why, Some(more.mark));
         }
     }
     let shown = jobs::publish::newest(node, quorum.as_ref()).await;

@@ -39,7 +39,7 @@ use jeton::{
 use jeton_core::{
     decision::Decision,
     directory::Directory,
-    event::{Actor, Event, Record},
+    event::{Actor, Erasure, Event, Record},
     id::{TenantId, TokenId},
     leaf::commit,
     refusal::{Blame, Refusal},
@@ -876,6 +876,53 @@ async fn a_record_that_was_written_without_the_keys_is_not_believed_however_well
     let told = error.to_string();
     assert!(told.contains(&format!("index {index}:")), "{told}");
     assert!(told.contains("not sealed by this authority"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_forged_notice_below_the_snapshot_excuses_nothing() {
+    let (dir, ids) = stopped().await;
+    let data = dir.path().join("data");
+    let snapshot = fs::read(data.join("snapshot")).unwrap();
+    let first = node(&data).unwrap();
+    let (token, index) = (ids[5], first.verifier.size());
+    let tenant = first.verifier.record(token).unwrap().tenant;
+    assert!(index > 256, "a full tile lies below the snapshot");
+    revoke(&first, token);
+    first.stop();
+    drop(first);
+    fs::write(data.join("snapshot"), snapshot).unwrap();
+    // A notice that nobody wrote, in a row that no replay from this snapshot meets; and the revocation's opening is gone.
+    let record = Record {
+        version: jeton_core::event::RECORD_VERSION,
+        tenant,
+        at: Clock::start().time(),
+        actor: Actor::Authority,
+        request: None,
+        aside: None,
+        event: Event::Erased(Erasure::Openings {
+            tokens: vec![token],
+            indexes: vec![index],
+        }),
+    };
+    let (salt, bytes) = ([7; 32], ledger::encode(&record).unwrap());
+    let mut leaf = vec![1, 0x40];
+    leaf.resize(74, 0);
+    leaf.extend(commit(&salt, &bytes));
+    let db = rusqlite::Connection::open(data.join("ledger.db")).unwrap();
+    db.execute(
+        "UPDATE event SET leaf = ?1, salt = ?2, record = ?3 WHERE idx = 100",
+        (leaf, salt, bytes),
+    )
+    .unwrap();
+    let index = i64::try_from(index).unwrap();
+    db.execute(
+        "UPDATE event SET salt = NULL, record = NULL WHERE idx = ?1",
+        [index],
+    )
+    .unwrap();
+    drop(db);
+    let error = node(&data).map(drop).expect_err("the revocation is gone");
+    assert!(matches!(error, StartError::Unsound { .. }), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

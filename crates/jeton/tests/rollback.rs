@@ -209,3 +209,49 @@ async fn a_history_that_was_written_anew_is_cosigned_by_nobody_and_shown_to_nobo
         );
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn witnesses_that_were_away_at_the_start_are_asked_until_they_have_spoken_and_are_not_forgotten()
+ {
+    let mut w = World::build().await;
+    let data = w.a().dir.path().join("data");
+    let yesterday = w.a().dir.path().join("yesterday");
+    w.restart_after(|| copy_dir(&data, &yesterday)).await;
+    let stored = w.size();
+    w.a().order("POST", "/v1/users", json!({})).await.is(201);
+    let served = w.size();
+    w.shown_from(served).await;
+    // All of them are away when yesterday's machine comes up, with its own mark.
+    for witness in &mut w.witnesses {
+        witness.stop().await;
+    }
+    w.restart_after(|| {
+        fs::remove_dir_all(&data).unwrap();
+        copy_dir(&yesterday, &data);
+    })
+    .await;
+    let node = std::sync::Arc::clone(&w.a().running.doors.node);
+    assert!(node.gate.why().is_none(), "nobody can know yet");
+    let log = w.log.clone();
+    w.witnesses[2].start(&log).await;
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(50));
+    while node.gate.why().is_none() {
+        tick.tick().await;
+    }
+    let why = node.gate.why().unwrap();
+    assert_eq!((why.served, why.stored), (served, stored));
+    drop(node);
+    // It goes away again, and the next start knows by itself.
+    w.witnesses[2].stop().await;
+    w.restart().await;
+    let why = w
+        .a()
+        .running
+        .doors
+        .node
+        .gate
+        .why()
+        .expect("still in quarantine");
+    assert_eq!((why.served, why.stored), (served, stored));
+    assert!(why.to_string().contains("high-water mark"), "{why}");
+}

@@ -48,19 +48,23 @@ pub async fn newest(node: &Arc<Node>, quorum: Option<&Arc<Quorum>>) -> Option<Si
     let Some(quorum) = quorum.map(Arc::clone) else {
         return node.signed.borrow().clone();
     };
+    let log = Arc::clone(node.verifier.directory().log());
     let read = node.read(move |reader| {
         let mut found = None;
-        reader.checkpoints(&mut |size, note| {
-            if let Some(size) = u64::try_from(size).ok().filter(|_| quorum.is_met(&note)) {
-                found = Some((size, note));
-            }
+        // What a note says counts, and not the row in which it stands.
+        reader.checkpoints(&mut |row, note| {
+            let open = quorum.opened(&note);
+            let own = open.filter(|open| {
+                u64::try_from(row) == Ok(open.size()) && open.origin() == log.origin_at(open.size())
+            });
+            found = own.map(|open| (open, note)).or(found.take());
         })?;
-        let Some((size, note)) = found else {
+        let Some((open, note)) = found else {
             return Ok(None);
         };
-        let root = crate::node::dir::root_at(reader, size)?;
-        let note = note.into();
-        Ok(Some(Signed { size, root, note }))
+        let (size, root, note) = (open.size(), *open.root(), note.into());
+        let ours = crate::node::dir::root_at(reader, size)?;
+        Ok((ours == root).then_some(Signed { size, root, note }))
     });
     read.await.unwrap_or_else(|error| {
         tracing::error!(%error, "the last checkpoint that was shown cannot be read");
@@ -88,6 +92,28 @@ pub async fn run(node: Arc<Node>, quorum: Option<Arc<Quorum>>, mut stop: watch::
         tokio::select! {
             changed = signed.changed() => if changed.is_err() { return },
             _ = again.tick(), if !done => {}
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// Asks those witnesses again that were away at the start, until each has said what it remembers: a store that was put back need
+/// have nothing new for them to cosign.
+pub async fn remind(node: Arc<Node>, quorum: Option<Arc<Quorum>>, mut stop: watch::Receiver<bool>) {
+    let mut again = tokio::time::interval(AGAIN_AFTER);
+    again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while let Some(quorum) = quorum.as_deref().filter(|q| !q.all_heard()) {
+        tokio::select! {
+            _ = again.tick() => {}
+            _ = stop.changed() => return,
+        }
+        if node.gate.is_closed() {
+            return;
+        }
+        tokio::select! {
+            more = quorum.remember(&node) => if let Some(more) = more {
+                node.gate.close(more.why, Some(more.mark));
+            },
             _ = stop.changed() => return,
         }
     }

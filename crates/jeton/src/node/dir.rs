@@ -164,8 +164,14 @@ pub(super) fn last_signed(
     let Some((size, note)) = reader.last_checkpoint()? else {
         return Ok(None);
     };
+    let name = note.lines().next().unwrap_or_default();
+    if name != log.origin() && log.epochs.iter().any(|epoch| epoch.origin == name) {
+        // Of an epoch that has ended: the ledger says itself what became of it.
+        return Ok(None);
+    }
     let origin = log.origin_at(size);
-    let keys = log.keys.iter().filter(|key| key.signs_at(size));
+    // What a key signed that was stolen since may be our own: it is held against the store, and shown to nobody by this.
+    let keys = log.keys.iter().filter(|key| key.in_force_at(size));
     let keys: Vec<VerifierKey> = keys
         .filter_map(|key| VerifierKey::new(origin, &key.public).ok())
         .collect();

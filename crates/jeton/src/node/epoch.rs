@@ -86,10 +86,10 @@ pub fn begin(place: &Place, clock: &Clock, order: &Order) -> Result<Epoch, Start
             reason: reason.to_owned(),
         }),
     };
-    // A crash before the next commit leaves a store without them, and still in quarantine by its mark or by what was told.
-    store.forget_checkpoints_beyond(end.size)?;
     let state = (&mut directory, &mut sealer);
     append_at_rest(&mut store, &keyring, state, &[record])?;
+    // Signed under a name that has ended: a crash before this leaves some that a start knows as such.
+    store.forget_checkpoints_beyond(end.size)?;
     // A crash before this line leaves a mark of the epoch before, which a start of this one is above by its own word.
     let raised = HighWater::open(&mark_path).and_then(|file| {
         file.raise(&End::of(&sealer, &directory).mark())?;

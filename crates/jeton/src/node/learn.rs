@@ -93,7 +93,7 @@ fn replay(
 ) -> Result<Learnt, StartError> {
     let mut wrong = None;
     let from = state.directory.size();
-    let erased = erased(reader)?;
+    let erased = erased(reader, keyring)?;
     reader.events(
         from,
         &mut |stored| match replay_one(&mut state, keyring, (&stored, &erased)) {
@@ -107,25 +107,30 @@ fn replay(
     wrong.map_or(Ok(state), Err)
 }
 
-/// The leaves whose openings may be missing, and whose they were: as the events that erased them say. Those are believed here
-/// as far as they fit their own leaves, and with the whole tree once the replay has come to them.
-fn erased(reader: &mut dyn Reader) -> Result<HashMap<u64, TenantId>, StartError> {
+/// The leaves whose openings may be missing, and whose they were: as the events that erased them say. Those may lie below a
+/// snapshot, where no replay comes: so here and now each must be sealed by this authority, and name what it may.
+fn erased(
+    reader: &mut dyn Reader,
+    keyring: &Keyring,
+) -> Result<HashMap<u64, TenantId>, StartError> {
     let mut out = HashMap::new();
     for stored in reader.erasures()? {
         let Some((salt, bytes)) = &stored.opening else {
             continue;
         };
-        if stored.leaf.last_chunk::<32>() != Some(&commit(salt, bytes)) {
+        if keyring.seal_key().salt(stored.index, bytes) != *salt {
             continue;
         }
         let record = minicbor::decode::<Record>(bytes).ok();
         if let Some(Record {
             tenant,
-            event: Event::Erased(Erasure::Openings { indexes, .. }),
+            event: Event::Erased(erasure @ Erasure::Openings { .. }),
             ..
         }) = record
+            && erasure.is_sound(stored.index)
         {
-            out.extend(indexes.into_iter().map(|index| (index, tenant)));
+            let indexes = erasure.indexes().iter();
+            out.extend(indexes.map(|index| (*index, tenant)));
         }
     }
     Ok(out)

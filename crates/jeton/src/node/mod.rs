@@ -8,6 +8,7 @@ pub mod growing;
 pub mod high_water;
 pub mod keyring;
 pub(crate) mod learn;
+pub mod memory;
 pub mod observe;
 pub mod publish;
 pub mod quarantine;

@@ -223,7 +223,7 @@ impl Desk {
     /// The second tree, as far as the newest checkpoint goes: what lies below was read back when that was signed, and by the
     /// start.
     fn begin(&mut self) -> Result<Sealer, Unsigned> {
-        let known = self.reader.last_checkpoint()?.map_or(0, |(size, _)| size);
+        let known = self.signed.borrow().as_ref().map_or(0, |s| s.size);
         let differs = |e: jeton_tlog::EdgeError| Unsigned::Differs(e.to_string());
         let partial = ledger::partial(&mut *self.reader, known)?;
         Sealer::resume(known, partial).map_err(differs)

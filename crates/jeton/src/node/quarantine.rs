@@ -3,10 +3,12 @@
 //! A restored backup does not know what was revoked since. Nobody can tell by looking at it alone: the high-water mark, the
 //! witnesses and whoever holds a receipt can. The ways out are a mirror that has the missing part, and a new epoch.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwapOption;
 use jeton_verify::check::Verifier;
+
+use crate::node::high_water::{HighWater, Mark};
 
 /// Who has seen more, or something else.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -65,21 +67,33 @@ impl core::fmt::Display for Quarantine {
 pub struct Gate {
     why: ArcSwapOption<Quarantine>,
     verifier: Arc<Verifier>,
+    high_water: PathBuf,
 }
 
 impl Gate {
-    /// The gate of a verifier, open.
+    /// The gate of a verifier, open; what must outlive this process goes into the file of the high-water mark.
     #[must_use]
-    pub fn new(verifier: Arc<Verifier>) -> Self {
+    pub fn new(verifier: Arc<Verifier>, high_water: PathBuf) -> Self {
         Self {
             why: ArcSwapOption::empty(),
             verifier,
+            high_water,
         }
     }
 
-    /// Puts the authority in quarantine. There is no way back but a start.
-    pub fn close(&self, why: Quarantine) {
+    /// Puts the authority in quarantine. There is no way back but a start; and where somebody else remembers, none by that
+    /// either: whoever remembers may be away then, so what they have seen becomes this directory's own mark.
+    pub fn close(&self, why: Quarantine, seen: Option<Mark>) {
         self.verifier.close();
+        if let Some(mark) = seen {
+            let raised = HighWater::open(&self.high_water).and_then(|file| {
+                file.raise(&mark)?;
+                file.sync()
+            });
+            if let Err(error) = raised {
+                tracing::error!(%error, "the high-water mark does not know of it: a start without witnesses would not either");
+            }
+        }
         tracing::error!(
             served = why.served,
             stored = why.stored,

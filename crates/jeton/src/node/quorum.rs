@@ -8,7 +8,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -20,9 +20,8 @@ use tokio::task::JoinSet;
 use crate::{
     net::NetError,
     node::{
-        dir::root_at,
+        memory::{More, more_seen},
         publish::Signed,
-        quarantine::{Memory, Quarantine},
         start::Node,
         witness::{WITNESS_TIMEOUT, WitnessClient, WitnessError},
     },
@@ -77,12 +76,26 @@ struct Witness {
     client: WitnessClient,
     /// The size that it cosigned last, as far as it is known here.
     size: AtomicU64,
+    /// It has said what it remembers.
+    heard: AtomicBool,
+}
+
+impl Witness {
+    async fn recall(
+        &self,
+        node: &Arc<Node>,
+        policy: &Policy,
+    ) -> Result<Option<More>, WitnessError> {
+        let (more, known) = more_seen((&self.name, &self.client), node, policy).await?;
+        self.size.store(known, Relaxed);
+        Ok(more)
+    }
 }
 
 /// The witnesses of a policy.
 pub struct Quorum {
     text: String,
-    policy: Policy,
+    policy: Arc<Policy>,
     witnesses: Vec<Arc<Witness>>,
 }
 
@@ -100,7 +113,7 @@ pub struct Recalled {
 /// What asking one witness came to.
 enum Asked {
     Cosigned(Vec<String>),
-    Older(Quarantine),
+    Older(More),
     Failed,
 }
 
@@ -134,11 +147,12 @@ impl Quorum {
                 name,
                 client,
                 size: AtomicU64::new(0),
+                heard: AtomicBool::new(false),
             }));
         }
         Ok(Self {
             text,
-            policy,
+            policy: Arc::new(policy),
             witnesses,
         })
     }
@@ -165,7 +179,14 @@ impl Quorum {
     /// Whether a checkpoint satisfies the policy.
     #[must_use]
     pub fn is_met(&self, note: &str) -> bool {
-        self.policy.verify(note.as_bytes()).is_ok()
+        self.opened(note).is_some()
+    }
+
+    /// The checkpoint in a note that satisfies the policy.
+    #[must_use]
+    pub fn opened(&self, note: &str) -> Option<Checkpoint> {
+        let open = self.policy.verify(note.as_bytes()).ok()?;
+        Some(open.checkpoint().checkpoint().clone())
     }
 
     /// The name of each witness, and the size that it cosigned last.
@@ -198,26 +219,41 @@ impl Quorum {
         recalled
     }
 
-    /// What the witnesses remember that the store does not hold: at a start, before anything is allowed. One that is away
-    /// cannot be asked; it will say so when it is asked to cosign.
-    pub async fn remember(&self, node: &Arc<Node>) -> Option<Quarantine> {
+    /// What the witnesses remember that the store does not hold: at a start before anything is allowed, and again and again until
+    /// each has been heard once. One that is away then is asked later, since a store that was put back need not have anything to
+    /// cosign.
+    pub async fn remember(&self, node: &Arc<Node>) -> Option<More> {
         let mut asking = JoinSet::new();
-        for witness in &self.witnesses {
+        for witness in self.witnesses.iter().filter(|w| !w.heard.load(Relaxed)) {
             let (witness, node) = (Arc::clone(witness), Arc::clone(node));
+            let policy = Arc::clone(&self.policy);
             asking.spawn(async move {
-                let seen = more_seen(&witness, &node).await;
-                seen.unwrap_or_else(|error| {
-                    told(
-                        &witness.name,
-                        &error,
-                        "a witness cannot say what it remembers",
-                    );
-                    None
-                })
+                match witness.recall(&node, &policy).await {
+                    Ok(more) => {
+                        witness.heard.store(true, Relaxed);
+                        more
+                    }
+                    Err(error) => {
+                        told(
+                            &witness.name,
+                            &error,
+                            "a witness cannot say what it remembers",
+                        );
+                        None
+                    }
+                }
             });
         }
         let seen = asking.join_all().await;
-        seen.into_iter().flatten().max_by_key(|why| why.served)
+        seen.into_iter()
+            .flatten()
+            .max_by_key(|more| more.why.served)
+    }
+
+    /// Whether each witness has said once what it remembers.
+    #[must_use]
+    pub fn all_heard(&self) -> bool {
+        self.witnesses.iter().all(|w| w.heard.load(Relaxed))
     }
 
     /// Has a signed checkpoint cosigned: the note that satisfies the policy. `None`: too few answered, or somebody remembers
@@ -226,7 +262,8 @@ impl Quorum {
         let mut asking = JoinSet::new();
         for witness in &self.witnesses {
             let (witness, node, signed) = (Arc::clone(witness), Arc::clone(node), signed.clone());
-            asking.spawn(async move { ask(&witness, &node, &signed).await });
+            let policy = Arc::clone(&self.policy);
+            asking.spawn(async move { ask(&witness, &node, &signed, &policy).await });
         }
         let mut note = Note::parse(signed.note.as_bytes()).ok()?;
         while let Some(asked) = asking.join_next().await {
@@ -266,8 +303,8 @@ fn take(note: &mut Note, node: &Node, asked: Option<Asked>) -> Option<()> {
             }
             Some(())
         }
-        Some(Asked::Older(why)) => {
-            node.gate.close(why);
+        Some(Asked::Older(more)) => {
+            node.gate.close(more.why, Some(more.mark));
             None
         }
         Some(Asked::Failed) | None => Some(()),
@@ -287,7 +324,7 @@ fn told(witness: &str, error: &WitnessError, what: &'static str) {
     tracing::warn!(witness, %error, cause, "{what}");
 }
 
-async fn ask(witness: &Witness, node: &Arc<Node>, signed: &Signed) -> Asked {
+async fn ask(witness: &Witness, node: &Arc<Node>, signed: &Signed, policy: &Policy) -> Asked {
     for _ in 0..TRIES {
         let (old, size) = (witness.size.load(Relaxed), signed.size);
         if old > size {
@@ -324,41 +361,12 @@ async fn ask(witness: &Witness, node: &Arc<Node>, signed: &Signed) -> Asked {
         }
     }
     // It is ahead, or it has seen something else: if it can show what the log's own key has signed, that is the truth.
-    match more_seen(witness, node).await {
-        Ok(Some(why)) => Asked::Older(why),
+    match witness.recall(node, policy).await {
+        Ok(Some(more)) => Asked::Older(more),
         Ok(None) => Asked::Failed,
         Err(error) => {
             told(&witness.name, &error, "a witness refuses and shows nothing");
             Asked::Failed
         }
     }
-}
-
-/// What a witness can show that the store does not hold: a checkpoint that the log's own key has signed.
-async fn more_seen(
-    witness: &Witness,
-    node: &Arc<Node>,
-) -> Result<Option<Quarantine>, WitnessError> {
-    let keys = node.log_keys();
-    let Some(origin) = keys.first().map(|key| key.name().to_owned()) else {
-        return Ok(None);
-    };
-    let Some(note) = witness.client.latest(&origin).await? else {
-        return Ok(None);
-    };
-    let open = Checkpoint::open_any(note.as_bytes(), &keys).map_err(WitnessError::Answer)?;
-    let (shown, root) = (open.size(), *open.root());
-    witness.size.store(shown, Relaxed);
-    let stored = node.verifier.size();
-    let why = Quarantine {
-        memory: Memory::Witness(witness.name.clone()),
-        served: shown,
-        stored,
-    };
-    if shown > stored {
-        return Ok(Some(why));
-    }
-    // A root that cannot be computed is for the audit to name: it says nothing about the witness.
-    let ours = node.read(move |reader| root_at(reader, shown)).await;
-    Ok(ours.is_ok_and(|ours| ours != root).then_some(why))
 }

@@ -223,14 +223,14 @@ pub fn start(place: &Place, clock: Arc<Clock>) -> Result<Node, StartError> {
     let verifier = Arc::new(Verifier::new(learnt.directory, learnt.index));
     verifier.with_index_mut(|index| reader.last_uses(&mut |u| index.recall_use(u.token, u.at)))?;
     verifier.set_peppers(keyring.peppers(&verifier.directory()));
-    let gate = Arc::new(Gate::new(Arc::clone(&verifier)));
+    let gate = Arc::new(Gate::new(Arc::clone(&verifier), mark_path.clone()));
     let unmarkable = |source| StartError::HighWater {
         path: mark_path.clone(),
         source,
     };
     let high_water = || HighWater::open(&mark_path).map_err(unmarkable);
     match older(&mut *reader, mark, kept.as_ref(), end)? {
-        Some(why) => gate.close(why),
+        Some(why) => gate.close(why, None),
         // What a power cut took from the mark, or an older jeton did not write.
         None => {
             high_water()?.raise(&end.mark()).map_err(unmarkable)?;

@@ -251,6 +251,10 @@ impl State {
 
     /// Raises the high-water mark.
     fn mark(&self, end: End) {
+        if self.bench.gate.is_closed() {
+            // A witness has raised it higher meanwhile.
+            return;
+        }
         match self.bench.high_water.raise(&end.mark()) {
             Ok(()) => {}
             // Some file systems want room to write over what is there. Revocations go on, and the mark is raised with the next.
