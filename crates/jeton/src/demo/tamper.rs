@@ -293,7 +293,8 @@ impl Scene {
             6,
             "Monday's backup of the whole machine is put back: there the token was not revoked.",
         );
-        let dir = self.root.join("monday");
+        let dir = self.root.join("restored");
+        copy(&self.root.join("monday"), &dir)?;
         let (running, jeton) = start(&self.watched(&dir)).await?;
         let why = running.doors.node.gate.why();
         let why = why.map(|why| why.to_string()).unwrap_or_default();
