@@ -22,15 +22,17 @@ Examples:
   jeton policy set key --lifetime-default 90d --lifetime-max 1y
   jeton policy set svc --permanent yes --overlap-max 7d
   jeton policy set pat --idle 30d --limit 100/60s
+  jeton policy set svc --inclusion witnessed
   jeton policy lint witnesses.policy";
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     at("class", "/class"),
     by("default", |p| span(p, "/policy/lifetime_default_s")),
     by("longest", |p| span(p, "/policy/lifetime_max_s")),
     by("idle", |p| span(p, "/policy/idle_s")),
     at("permanent", "/policy/permanent"),
     at("limit", "/policy/limit"),
+    at("inclusion", "/policy/inclusion"),
     by("overlap", |p| span(p, "/policy/overlap_max_s")),
 ];
 
@@ -119,6 +121,18 @@ struct Set {
     /// The longest overlap of a rotation
     #[arg(long, value_name = "SPAN", value_parser = units::span)]
     overlap_max: Option<u64>,
+    /// What the ledger must show before a token works
+    #[arg(long, value_enum)]
+    inclusion: Option<Shown>,
+}
+
+/// What the ledger must show.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Shown {
+    /// Its issuance: it works at once
+    Logged,
+    /// A quorum of witnesses has cosigned it; revocations never wait
+    Witnessed,
 }
 
 /// Runs the command.
@@ -170,6 +184,11 @@ fn after(mut policy: Map<String, Value>, set: &Set) -> Map<String, Value> {
         policy.remove("limit");
     }
     policy.extend(set.limit.map(|l| ("limit".to_owned(), json!(l))));
+    let inclusion = set.inclusion.map(|shown| match shown {
+        Shown::Logged => "logged",
+        Shown::Witnessed => "witnessed",
+    });
+    policy.extend(inclusion.map(|word| ("inclusion".to_owned(), word.into())));
     let permanent = set.permanent.map(|p| p == YesNo::Yes);
     policy.extend(permanent.map(|p| ("permanent".to_owned(), Value::from(p))));
     policy
