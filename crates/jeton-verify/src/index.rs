@@ -291,8 +291,15 @@ impl Index {
             state: slot.state(),
             last_used: slot.last_used(),
             generation: extra.generation,
+            pepper: slot.pepper(),
             overlap_until: extra.overlap_until,
         })
+    }
+
+    /// How many secrets the token at a position has had before its newest.
+    #[must_use]
+    pub fn generation(&self, position: u32) -> u32 {
+        self.extras.get(&position).map_or(0, |e| e.generation)
     }
 
     /// How many events a token has had.
