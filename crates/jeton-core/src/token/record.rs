@@ -167,7 +167,7 @@ pub struct TokenRecord {
     pub pepper: u8,
     /// Until when the secret before this one is good too.
     pub overlap_until: Option<Time>,
-    /// Its terms want it witnessed, and its newest secret is not yet.
+    /// Its terms want it witnessed, and the secret that it was found by is not yet; its newest, where it was found by id.
     pub unwitnessed: bool,
 }
 
