@@ -7,7 +7,13 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use common::{Authority, client};
 use jeton::mirror::{Dir, Finding, MirrorError, Pull, Pulled, Reader, Source, StoreSource};
-use jeton_core::{secret::Secret, time::Span};
+use jeton::node::writer::{Purpose, Ruling};
+use jeton_core::{
+    decision::Decision,
+    event::{Actor, Event},
+    secret::Secret,
+    time::Span,
+};
 use jeton_tlog::{Policy, TilePath};
 use serde_json::{Value, json};
 use statics::{Made, Statics, files, policy};
@@ -107,6 +113,36 @@ async fn a_mirror_is_the_log_and_grows_with_it() {
             name.display()
         );
     }
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_count_towards_the_length_of_an_answer() {
+    const WORDS_BYTES: usize = 3 << 20;
+    let a = Authority::start().await;
+    let from = a.running.doors.node.verifier.size();
+    // More than a client takes in one answer, in few events.
+    for about in 1..=6 {
+        let tenant = a.tenant.parse().unwrap();
+        let ruling = move |_: &jeton::node::writer::Facts<'_>| Ruling {
+            tenant,
+            actor: Actor::Authority,
+            request: None,
+            words: Some(vec![b'w'; WORDS_BYTES]),
+            decision: Decision::yes((), vec![Event::Renamed { about: [about; 16] }]),
+        };
+        let writer = &a.running.doors.node.writer;
+        writer.submit(Purpose::Grow, ruling).await.unwrap();
+    }
+    let size = covered(&a).await;
+    let path = format!("/log/openings?from={from}&limit=6");
+    let told = a.call(&a.operator, "GET", &path, None).await.is(200);
+    // The event that reaches 8 MiB is the last.
+    assert_eq!(told.bytes.len() / WORDS_BYTES, 3, "{}", told.bytes.len());
+    // A mirror comes to the end all the same.
+    let dir = tempfile::tempdir().unwrap();
+    let kept = pull(&source(&a, &a.operator), dir.path(), true).await;
+    assert_eq!(kept.unwrap().openings, Some(size));
     a.running.stop().await;
 }
 
