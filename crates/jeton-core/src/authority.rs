@@ -3,7 +3,7 @@
 use crate::{
     api::JETON_API,
     check::{
-        judge::{self, Facts},
+        judge::{self, Facts, Held},
         question::Question,
     },
     directory::Directory,
@@ -34,7 +34,7 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority of a token that holds `needed` at jeton's own API.
+    /// The authority of a token that holds `needed` at jeton's own API, for a caller whose request was judged at the door.
     ///
     /// # Errors
     /// What the check of that token says.
@@ -50,8 +50,14 @@ impl Authority {
         let owner = directory
             .subject(record.tenant, record.subject)
             .ok_or(Refusal::OwnerDeleted)?;
+        // Only the door saw which secret was shown, and that it was witnessed: that stays so. The newest secret, which the record
+        // is of, may be another one that waits.
+        let token = Held {
+            unwitnessed: false,
+            ..record.held()
+        };
         let facts = Facts {
-            token: record.held(),
+            token,
             tenant,
             owner: owner.owner(),
             directory,

@@ -31,6 +31,7 @@ use jeton_core::{
     token::{
         digest::{Digest, Pepper},
         record::TokenRecord,
+        rehash::Rehash,
         text::{Class, TokenText},
     },
 };
@@ -80,8 +81,8 @@ pub struct Passed {
     pub limit: Option<(Limit, u32)>,
     /// The first use within a minute: worth an observation.
     pub observe: bool,
-    /// The digest under the younger pepper, where the token was found under the older one.
-    pub rehash: Option<(u8, Digest)>,
+    /// The digest under the younger pepper, where the newest secret was found under the older one.
+    pub rehash: Option<Rehash>,
 }
 
 /// What a bad check tells: to whoever proved possession, of which token it speaks.

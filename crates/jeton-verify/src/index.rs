@@ -37,6 +37,13 @@ struct Chunk {
     next: Vec<u32>,
 }
 
+/// By which of its secrets a token was found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Newest,
+    Replaced,
+}
+
 /// What few tokens have.
 #[derive(Clone, Copy, Default)]
 struct Extra {
@@ -260,27 +267,27 @@ impl Index {
     /// A token as the rules see it, by id.
     #[must_use]
     pub fn record(&self, id: TokenId, directory: &Directory) -> Option<TokenRecord> {
-        self.find_id(id).and_then(|p| self.record_at(p, directory))
+        self.find_id(id)
+            .and_then(|p| self.record_at(p, directory, Shown::Newest))
     }
 
     /// A token as the rules see it, by the digest of one of its secrets, replaced ones included.
     #[must_use]
     pub fn record_of(&self, digest: &Digest, directory: &Directory) -> Option<TokenRecord> {
         let position = self.find(digest)?;
-        let target = self
-            .slot(position)?
-            .leads_to()
-            .map_or(position, |(target, _)| target);
-        self.record_at(target, directory)
+        match self.slot(position)?.leads_to() {
+            None => self.record_at(position, directory, Shown::Newest),
+            Some((target, _)) => self.record_at(target, directory, Shown::Replaced),
+        }
     }
 
-    fn record_at(&self, position: u32, directory: &Directory) -> Option<TokenRecord> {
+    fn record_at(&self, position: u32, directory: &Directory, by: Shown) -> Option<TokenRecord> {
         let slot = self.slot(position).filter(|s| !s.is_forgotten())?;
         let owner = directory.subject_at(slot.owner)?;
         let extra = self.extras.get(&position).copied().unwrap_or_default();
         let terms = Arc::clone(&self.terms(slot.terms)?.terms);
         Some(TokenRecord {
-            unwitnessed: self.awaits_witness(position, &terms, false),
+            unwitnessed: self.awaits_witness(position, &terms, by == Shown::Replaced),
             id: slot.id(),
             tenant: owner.tenant,
             class: slot.class(),
@@ -291,8 +298,15 @@ impl Index {
             state: slot.state(),
             last_used: slot.last_used(),
             generation: extra.generation,
+            pepper: slot.pepper(),
             overlap_until: extra.overlap_until,
         })
+    }
+
+    /// How many secrets the token at a position has had before its newest.
+    #[must_use]
+    pub fn generation(&self, position: u32) -> u32 {
+        self.extras.get(&position).map_or(0, |e| e.generation)
     }
 
     /// How many events a token has had.

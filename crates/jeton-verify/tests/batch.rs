@@ -88,6 +88,14 @@ fn a_batch_says_what_single_checks_say() {
                 (passed.limit, passed.observe) = (None, false);
                 allowed += 1;
                 assert_eq!(passed.rehash.is_some(), round > 0);
+                if let Some(seen) = passed.rehash {
+                    let record = verifier.record(passed.token).unwrap();
+                    let kept = (record.generation, record.pepper);
+                    assert_eq!(
+                        (seen.generation, seen.from, seen.pepper),
+                        (kept.0, kept.1, 1)
+                    );
+                }
             }
             assert_eq!(shown(batch), shown(single), "{text}");
         }

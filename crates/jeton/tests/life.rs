@@ -9,15 +9,20 @@ use jeton::{
     capability,
     jobs::idle::{self, Walk},
     node::{
+        observe,
         start::Node,
         writer::{Purpose, Ruling},
     },
     serve,
 };
 use jeton_core::{
+    api::JETON_API,
+    check::question::Question,
     decision::Decision,
     event::{Actor, Event},
     id::TokenId,
+    refusal::Refusal,
+    scope::ScopeSet,
     time::{Span, Time},
     token::{
         record::Terms,
@@ -25,6 +30,7 @@ use jeton_core::{
     },
 };
 use jeton_store::sqlite::Durability;
+use jeton_verify::check::Passed;
 use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -280,6 +286,75 @@ async fn what_nobody_used_is_suspended_by_an_event_and_resumed_it_is_fresh() {
     let later = node.clock.time().after(Span::days(31));
     let step = Walk::default().step(&node.verifier, later);
     assert!(step.found.contains(&old), "{:?}", step.found);
+    a.running.stop().await;
+}
+
+/// What the verifier says of a secret at jeton's own API.
+fn shown(node: &Node, tenant: &str, secret: &str) -> Result<Passed, Refusal> {
+    let question = Question {
+        tenant: tenant.parse().unwrap(),
+        api: JETON_API,
+        needed: ScopeSet::EMPTY,
+        resource: None,
+        address: None,
+        method: None,
+        path: None,
+    };
+    let verdict = node.verifier.check(secret, &question, node.clock.now());
+    verdict.map_err(|denied| denied.refused.refusal)
+}
+
+/// Tells an observer of uses that were seen, and waits until it has done all that follows from them.
+async fn observed(node: &Node, uses: &[Passed]) {
+    let (_running, stop) = tokio::sync::watch::channel(false);
+    let (observer, done) = observe::start(node.writer.clone(), stop);
+    for passed in uses {
+        observer.used(passed, node.clock.time(), None);
+    }
+    drop(observer);
+    done.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_that_is_told_late_does_not_bring_a_replaced_secret_back() {
+    let a = Authority::start().await;
+    let grants = json!([{"api": "jeton", "scopes": ["jeton:check"]}]);
+    let (user, _) = a.user("checker", grants.clone()).await;
+    let order = json!({"class": "key", "subject": user, "grants": grants});
+    let (used, kept) = a.issue(order.clone()).await;
+    let (turned, leaked) = a.issue(order).await;
+    let peppers = format!("/v1/tenants/{}/peppers", a.tenant);
+    let rotate = json!({"action": "rotate"});
+    a.call(&a.operator, "POST", &peppers, Some(&rotate))
+        .await
+        .is(200);
+    let node = std::sync::Arc::clone(&a.running.doors.node);
+    // Both are seen under the older pepper, and each twice. Before anybody hears of it, one of them is rotated.
+    let mut uses = Vec::new();
+    for secret in [&leaked, &kept, &leaked, &kept] {
+        let passed = shown(&node, &a.tenant, secret).unwrap();
+        assert!(passed.rehash.is_some());
+        uses.push(passed);
+    }
+    let path = format!("/v1/tokens/{turned}/rotate");
+    let rotated = a.order("POST", &path, json!({"overlap_s": 0})).await;
+    let fresh = rotated.is(200).text("/secret");
+    observed(&node, &uses).await;
+    // What is still in use is hashed anew, once.
+    for token in [&used, &turned] {
+        let id = token.parse().unwrap();
+        assert_eq!(node.verifier.with_index(|index| index.sequence(id)), 2);
+    }
+    assert!(shown(&node, &a.tenant, &kept).unwrap().rehash.is_none());
+    drop(node);
+    // Now, and after a replay.
+    let a = a.restart().await;
+    std::fs::remove_file(a.dir.path().join("data/snapshot")).unwrap();
+    let a = a.restart().await;
+    let node = &a.running.doors.node;
+    assert!(shown(node, &a.tenant, &fresh).is_ok());
+    let late = shown(node, &a.tenant, &leaked).unwrap_err();
+    assert_eq!(late, Refusal::TokenReplaced);
     a.running.stop().await;
 }
 

@@ -3,11 +3,19 @@
 mod common;
 mod statics;
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
+use std::{
+    collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command,
+};
 
 use common::{Authority, client};
 use jeton::mirror::{Dir, Finding, MirrorError, Pull, Pulled, Reader, Source, StoreSource};
-use jeton_core::{secret::Secret, time::Span};
+use jeton::node::writer::{Purpose, Ruling};
+use jeton_core::{
+    decision::Decision,
+    event::{Actor, Event},
+    secret::Secret,
+    time::Span,
+};
 use jeton_tlog::{Policy, TilePath};
 use serde_json::{Value, json};
 use statics::{Made, Statics, files, policy};
@@ -110,12 +118,88 @@ async fn a_mirror_is_the_log_and_grows_with_it() {
     a.running.stop().await;
 }
 
-fn modes_are_private(dir: &Path) {
-    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&dir.join("openings")), 0o700);
-    for entry in fs::read_dir(dir.join("openings")).unwrap() {
-        assert_eq!(mode(&entry.unwrap().path()), 0o600);
+#[tokio::test(flavor = "multi_thread")]
+async fn words_count_towards_the_length_of_an_answer() {
+    const WORDS_BYTES: usize = 3 << 20;
+    let a = Authority::start().await;
+    let from = a.running.doors.node.verifier.size();
+    // More than a client takes in one answer, in few events.
+    for about in 1..=6 {
+        let tenant = a.tenant.parse().unwrap();
+        let ruling = move |_: &jeton::node::writer::Facts<'_>| Ruling {
+            tenant,
+            actor: Actor::Authority,
+            request: None,
+            words: Some(vec![b'w'; WORDS_BYTES]),
+            decision: Decision::yes((), vec![Event::Renamed { about: [about; 16] }]),
+        };
+        let writer = &a.running.doors.node.writer;
+        writer.submit(Purpose::Grow, ruling).await.unwrap();
     }
+    let size = covered(&a).await;
+    let path = format!("/log/openings?from={from}&limit=6");
+    let told = a.call(&a.operator, "GET", &path, None).await.is(200);
+    // The event that reaches 8 MiB is the last.
+    assert_eq!(told.bytes.len() / WORDS_BYTES, 3, "{}", told.bytes.len());
+    // A mirror comes to the end all the same.
+    let dir = tempfile::tempdir().unwrap();
+    let kept = pull(&source(&a, &a.operator), dir.path(), true).await;
+    assert_eq!(kept.unwrap().openings, Some(size));
+    a.running.stop().await;
+}
+
+/// The modes of all that is in a directory: those of directories, and those of files.
+fn modes(dir: &Path) -> [BTreeSet<u32>; 2] {
+    let mut modes = [BTreeSet::new(), BTreeSet::new()];
+    let mut dirs = vec![dir.to_owned()];
+    while let Some(dir) = dirs.pop() {
+        for entry in fs::read_dir(&dir).unwrap() {
+            let (path, meta) = entry.map(|e| (e.path(), e.metadata().unwrap())).unwrap();
+            let [of_dirs, of_files] = &mut modes;
+            let of = if meta.is_dir() { of_dirs } else { of_files };
+            of.insert(meta.permissions().mode() & 0o777);
+            dirs.extend(meta.is_dir().then_some(path));
+        }
+    }
+    modes
+}
+
+fn modes_are_private(dir: &Path) {
+    assert_eq!(modes(dir), [[0o700].into(), [0o600].into()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mirror_is_its_owners_and_an_export_is_everybodys() {
+    let a = Authority::start().await;
+    users(&a, 2).await;
+    covered(&a).await;
+    let log = source(&a, &a.admin);
+    let policy = own_policy(&log).await;
+    let text = log.danger_policy().await.unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let keep = async |dir: Dir| {
+        dir.publish_policy(&text, &policy).unwrap();
+        let pull = Pull {
+            source: &log,
+            dir: &dir,
+            policy: &policy,
+            openings: false,
+        };
+        pull.round().await.unwrap();
+    };
+    // Above them, nothing is made for others either.
+    let mirror = home.path().join("kept");
+    keep(Dir::open(&mirror.join("here")).unwrap()).await;
+    modes_are_private(&mirror);
+    // The umask may take something away.
+    let export = home.path().join("public");
+    keep(Dir::open_public(&export).unwrap()).await;
+    let probe = home.path().join("probe");
+    fs::create_dir(&probe).unwrap();
+    let umask = 0o777 & !fs::metadata(&probe).unwrap().permissions().mode();
+    let due = [0o755, 0o644].map(|mode| BTreeSet::from([mode & !umask]));
+    assert_eq!(modes(&export), due);
+    a.running.stop().await;
 }
 
 fn kept_has(dir: &Path, text: &str) -> bool {

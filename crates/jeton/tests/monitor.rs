@@ -336,9 +336,25 @@ async fn what_was_issued_behind_the_tenants_back_reaches_its_webhook() {
     let (_, value) = once(&["--known", &known.display().to_string()]);
     let found = value["findings"].as_array().unwrap();
     let told: Vec<_> = found.iter().map(|f| f["kind"].as_str().unwrap()).collect();
-    assert_eq!(told, ["unknown_issuance"; 2], "{value}");
+    let due = ["unknown_issuance", "unknown_issuance", "erased_unknown"];
+    assert_eq!(told, due, "{value}");
+    // Only the erasure tells that there was one more.
+    assert_eq!(found[2]["index"], last);
+    assert!(found[2]["what"].as_str().unwrap().contains(&third));
     let own = value["own"].as_array().unwrap();
     let bare = own.iter().filter(|own| own["event"].is_null()).count();
     assert_eq!(bare, 2, "issued and revoked");
+    // Named by the token, or by the erasure, it is known; without a list, nothing is expected.
+    for line in [&third, &last.to_string()] {
+        fs::write(&known, format!("{lines}{line}\n")).unwrap();
+        fs::remove_file(home.path().join("state")).unwrap();
+        let (_, value) = once(&["--known", &known.display().to_string()]);
+        let found = value["findings"].as_array().unwrap();
+        let mut told = found.iter().map(|f| f["kind"].as_str().unwrap());
+        assert!(told.all(|kind| kind == "unknown_issuance"), "{value}");
+    }
+    fs::remove_file(home.path().join("state")).unwrap();
+    let (_, value) = once(&[]);
+    assert!(!value.to_string().contains("erased_unknown"), "{value}");
     a.running.stop().await;
 }

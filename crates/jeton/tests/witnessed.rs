@@ -104,6 +104,36 @@ async fn a_token_that_must_be_witnessed_waits_for_a_quorum_and_its_revocation_fo
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_holder_of_a_replaced_secret_goes_on_while_the_new_one_waits() {
+    let mut w = World::build().await;
+    let grants = json!([{"api": "jeton", "scopes": ["jeton:tokens:own"]}]);
+    let (user, _) = w.a().user("holder", grants.clone()).await;
+    let policy = json!({"lifetime_default_s": 3600, "lifetime_max_s": 86_400, "permanent": false,
+        "overlap_max_s": 3600, "inclusion": "witnessed"});
+    w.a().order("PUT", "/v1/policies/key", policy).await.is(200);
+    let order = json!({"class": "key", "subject": user, "grants": grants});
+    let (id, old) = w.a().issue(order).await;
+    w.shown_from(w.size()).await;
+    w.witnesses[0].stop().await;
+    w.witnesses[1].stop().await;
+    let path = format!("/v1/tokens/{id}/rotate");
+    let overlap = json!({"overlap_s": 600});
+    let rotated = w.a().order("POST", &path, overlap.clone()).await.is(200);
+    let fresh = rotated.text("/secret");
+    let ask = async |secret: &str, method: &str, path: &str, body: Option<&Value>| {
+        w.a().call(secret, method, path, body).await
+    };
+    let waits = ask(&fresh, "GET", "/v1/whoami", None).await;
+    assert_eq!(waits.text("/code"), "token_not_witnessed");
+    let waits = ask(&fresh, "POST", "/v1/whoami/rotate", Some(&overlap)).await;
+    assert_eq!(waits.text("/code"), "token_not_witnessed");
+    ask(&old, "GET", "/v1/whoami", None).await.is(200);
+    ask(&old, "POST", "/v1/whoami/rotate", Some(&overlap))
+        .await
+        .is(200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_witnesses_no_class_can_ask_for_them() {
     let a = Authority::start().await;
     let policy = json!({"lifetime_default_s": 3600, "lifetime_max_s": 86_400, "permanent": false,

@@ -5,6 +5,7 @@ pub mod digest;
 pub mod idle;
 pub mod issue;
 pub mod record;
+pub mod rehash;
 pub mod revoke;
 pub mod rotate;
 pub mod text;

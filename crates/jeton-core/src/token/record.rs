@@ -163,9 +163,11 @@ pub struct TokenRecord {
     pub last_used: Option<Time>,
     /// How often its secret was replaced.
     pub generation: u32,
+    /// The number of the pepper that keyed the digest of its newest secret.
+    pub pepper: u8,
     /// Until when the secret before this one is good too.
     pub overlap_until: Option<Time>,
-    /// Its terms want it witnessed, and its newest secret is not yet.
+    /// Its terms want it witnessed, and the secret that it was found by is not yet; its newest, where it was found by id.
     pub unwitnessed: bool,
 }
 
@@ -177,6 +179,7 @@ impl TokenRecord {
             token,
             class,
             subject,
+            pepper,
             terms,
             expires,
             ..
@@ -195,6 +198,7 @@ impl TokenRecord {
             state: State::Active,
             last_used: None,
             generation: 0,
+            pepper: *pepper,
             overlap_until: None,
             unwitnessed: terms.inclusion == Inclusion::Witnessed,
         })
@@ -235,6 +239,7 @@ impl TokenRecord {
             }
             Event::TokenRotated {
                 generation,
+                pepper,
                 overlap_until,
                 expires,
                 ..
@@ -243,10 +248,12 @@ impl TokenRecord {
                     return Err(Inapplicable("a rotation skips a generation"));
                 }
                 self.generation = *generation;
+                self.pepper = *pepper;
                 self.overlap_until = Some(*overlap_until);
                 self.expires = *expires;
                 self.unwitnessed = self.terms.inclusion == Inclusion::Witnessed;
             }
+            Event::TokenRehashed { pepper, .. } => self.pepper = *pepper,
             Event::TokenRevoked { reason, .. } => {
                 self.state = State::Revoked {
                     at: at.whole_second(),
@@ -254,7 +261,7 @@ impl TokenRecord {
                 };
             }
             Event::TokenIssued { .. } => return Err(Inapplicable("a token is issued twice")),
-            // Only events that name a token reach this place; a new digest changes nothing that the rules know.
+            // Only events that name a token reach this place.
             _ => {}
         }
         Ok(())

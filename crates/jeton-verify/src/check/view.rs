@@ -10,7 +10,7 @@ use jeton_core::{
     directory::Directory,
     limit::{Limit, Metered},
     refusal::Refusal,
-    token::{digest::Digest, text::TokenText},
+    token::{digest::Digest, rehash::Rehash, text::TokenText},
 };
 
 use super::{Denied, Now, Passed, Peppers};
@@ -53,17 +53,20 @@ impl View<'_> {
         if let Some(position) = self.index.find(digest) {
             return self.decide(position, question, now);
         }
-        let (_, previous) = own.previous.as_ref().ok_or(Refusal::TokenUnknown)?;
+        let (from, previous) = own.previous.as_ref().ok_or(Refusal::TokenUnknown)?;
         let position = self
             .index
             .find(&previous.digest(token))
             .ok_or(Refusal::TokenUnknown)?;
         let passed = self.decide(position, question, now)?;
-        let replaced = passed.replaced_until.is_some();
-        Ok(Passed {
-            rehash: (!replaced).then_some((own.current.0, *digest)),
-            ..passed
-        })
+        // A replaced secret stays as it is: it ends soon.
+        let rehash = passed.replaced_until.is_none().then(|| Rehash {
+            generation: self.index.generation(position),
+            from: *from,
+            pepper: own.current.0,
+            digest: *digest,
+        });
+        Ok(Passed { rehash, ..passed })
     }
 
     /// Each step of the way fetches memory for all of a group before the next step needs it: while one digest is computed, the

@@ -11,7 +11,7 @@ use jeton_core::{
     token::record::{State, Terms, TokenRecord},
 };
 
-use super::{CHUNK, Chunk, Index, Kept, NONE, id_hash, wide};
+use super::{CHUNK, Chunk, Index, Kept, NONE, Shown, id_hash, wide};
 use crate::{
     record::{SEQUENCE_MAX, Slot},
     table::POSITIONS_MAX,
@@ -62,7 +62,7 @@ impl Index {
         }
         let position = self.find_id(id).ok_or(Inapplicable("no such token"))?;
         let mut token = self
-            .record_at(position, directory)
+            .record_at(position, directory, Shown::Newest)
             .ok_or(Inapplicable("a token without terms"))?;
         token.apply(record.at, &record.event)?;
         self.store(position, index, (&token, &record.event))

@@ -32,7 +32,10 @@ Examples:
   jeton log new-epoch --data-dir /var/lib/jeton --reason 'disk lost' --yes
 
 Export and mirror write the files of c2sp.org/tlog-tiles, the checkpoint last, and nothing that was not verified. Exit status: 0 done, 3 the \
-log is not what it must be (rollback, fork, …).";
+log is not what it must be (rollback, fork, …).
+
+A mirror is readable by its owner only, since the log may have asked for a token: directories are made with mode 0700, files with 0600. An \
+export is made to be served: 0755 and 0644, less the umask. What was there before keeps its mode.";
 
 /// The ledger as files.
 #[derive(Args, Debug)]
@@ -58,7 +61,7 @@ enum LogCommand {
 
 #[derive(Args, Debug)]
 struct Export {
-    /// The directory; what is in it is continued
+    /// The directory, made to be served to everybody; what is in it is continued
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// The data directory of an authority on this machine, in place of a server
@@ -74,7 +77,7 @@ struct Mirror {
     /// Where the log is, such as https://HOST/log
     #[arg(value_name = "URL")]
     url: String,
-    /// The directory to keep it in; what is in it is continued
+    /// The directory to keep it in, for its owner only; what is in it is continued
     #[arg(value_name = "DIR")]
     dir: PathBuf,
     /// The policy that a checkpoint must satisfy; unless told, the one kept at the first round, which is the log's own
@@ -163,7 +166,7 @@ async fn export(link: &Link, given: &Export, out: Out) -> Result<(), Fault> {
             Source::http(remote::client(&resolved.place)?, "/log", resolved.token)
         }
     };
-    let dir = Dir::open(&given.dir).map_err(|e| fault(&e))?;
+    let dir = Dir::open_public(&given.dir).map_err(|e| fault(&e))?;
     // The authority's own word is enough for its own export: whoever reads it brings a policy.
     let text = match &given.policy {
         Some(path) => policy_text(path)?,

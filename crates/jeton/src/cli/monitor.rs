@@ -31,7 +31,8 @@ Examples:
       --known known.txt --state acme.state --webhook https://alerts.example.com/jeton --webhook-ca ca.pem
 
 With a token (--profile or --token-file) that may read the tenant's events, each of them is opened and named. Without --known \
-every issuance is told, with it those that it does not name. Exit status with --once: 0 nothing, 3 something was noticed.";
+every issuance is told, with it those that it does not name, and erasures of tokens that it does not name: keep a token's id in it after \
+the token was erased, or name the index of the erasure. Exit status with --once: 0 nothing, 3 something was noticed.";
 
 /// Who watches what.
 #[derive(Args, Debug)]

@@ -43,7 +43,7 @@ use crate::{
 const COVERED_WITHIN: Duration = Duration::from_secs(5);
 /// The most events whose openings come in one answer.
 pub const OPENINGS_MAX: u32 = 4096;
-/// So many bytes of openings, and the answer ends with the event that reaches it.
+/// So many bytes of openings, words included, and the answer ends with the event that reaches it.
 const OPENINGS_BYTES_MAX: usize = 8 << 20;
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -394,6 +394,9 @@ fn mirrored(reader: &mut dyn Reader, from: u64, to: u64) -> Result<Vec<u8>, Stor
     }
     let mut out = Vec::new();
     for stored in some {
+        if out.len() >= OPENINGS_BYTES_MAX {
+            break;
+        }
         let tenant = |(_, record): &([u8; 32], Vec<u8>)| ledger::decode(record).map(|r| r.tenant);
         let tenant: Option<TenantId> = stored.opening.as_ref().and_then(tenant);
         let aside = match tenant {

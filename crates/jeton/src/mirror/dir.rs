@@ -1,5 +1,7 @@
 //! The files of a mirror: `checkpoint`, `policy`, `vkey`, `tile/…`, as any web server serves them.
 //!
+//! Tiles may have cost a token. So a mirror is its owner's alone, and only what is exported to be served is everybody's to read.
+//!
 //! A file takes its place whole. The checkpoint takes its place last, when everything that it covers is on the disk; so a
 //! crash leaves the mirror as the checkpoint before had it, with files beyond that nobody asks for.
 
@@ -7,7 +9,7 @@ use core::fmt::Write as _;
 use std::{
     fs::{self, File},
     io::{ErrorKind, Read as _},
-    os::unix::fs::OpenOptionsExt as _,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -27,21 +29,51 @@ pub struct Dir {
     path: PathBuf,
     /// The directory itself, locked.
     handle: File,
+    modes: Modes,
 }
 
+/// Who may read what is made, less the umask.
+#[derive(Clone, Copy, Debug)]
+struct Modes {
+    dirs: u32,
+    files: u32,
+}
+
+const PRIVATE: Modes = Modes {
+    dirs: 0o700,
+    files: 0o600,
+};
+const PUBLIC: Modes = Modes {
+    dirs: 0o755,
+    files: 0o644,
+};
+
 impl Dir {
-    /// Opens a directory for writing, and makes it if it is missing.
+    /// Opens a directory for writing, and makes it if it is missing. What is made in it, only its owner may read.
     ///
     /// # Errors
     /// [`MirrorError::Busy`] while another process writes it; [`MirrorError::File`].
     pub fn open(path: &Path) -> Result<Self, MirrorError> {
-        fs::create_dir_all(path).map_err(MirrorError::file("make", path))?;
+        Self::open_as(path, PRIVATE)
+    }
+
+    /// Opens a directory for writing whose files a web server shall give to everybody, as far as the umask lets it.
+    ///
+    /// # Errors
+    /// As [`Dir::open`].
+    pub fn open_public(path: &Path) -> Result<Self, MirrorError> {
+        Self::open_as(path, PUBLIC)
+    }
+
+    fn open_as(path: &Path, modes: Modes) -> Result<Self, MirrorError> {
+        make(path, modes.dirs).map_err(MirrorError::file("make", path))?;
         let handle = File::open(path).map_err(MirrorError::file("open", path))?;
         flock(&handle, FlockOperation::NonBlockingLockExclusive)
             .map_err(|_| MirrorError::Busy(path.to_owned()))?;
         Ok(Self {
             path: path.to_owned(),
             handle,
+            modes,
         })
     }
 
@@ -111,9 +143,9 @@ impl Dir {
         let draft = self.path.join(DRAFT);
         let write = || {
             if let Some(parent) = to.parent() {
-                fs::create_dir_all(parent)?;
+                make(parent, self.modes.dirs)?;
             }
-            write_new(&draft, bytes, 0o644, false)?;
+            write_new(&draft, bytes, self.modes.files, false)?;
             fs::rename(&draft, &to)
         };
         write().map_err(MirrorError::file("write", &to))
@@ -155,6 +187,14 @@ impl Dir {
             Ok(()) | Err(_) => Ok(()),
         }
     }
+}
+
+/// Makes a directory, with those above it, if it is missing.
+pub(super) fn make(path: &Path, mode: u32) -> std::io::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
 }
 
 /// Writes a file that was not there.

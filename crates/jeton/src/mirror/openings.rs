@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,7 @@ use jeton_tlog::{BundleId, TILE_WIDTH, TilePath, decode_bundle};
 
 use super::{
     Finding, MirrorError, Source,
-    dir::{read, read_tile, write_new},
+    dir::{make, read, read_tile, write_new},
 };
 use crate::http::log::Mirrored;
 
@@ -62,9 +62,7 @@ impl Openings {
     /// Opens what is kept beside a checkpoint of `size` entries. What a crash left beyond it is cut off.
     pub(super) fn open(root: &Path, size: u64) -> Result<Self, MirrorError> {
         let dir = root.join("openings");
-        let mut builder = fs::DirBuilder::new();
-        let made = builder.recursive(true).mode(0o700).create(&dir);
-        made.map_err(MirrorError::file("make", &dir))?;
+        make(&dir, 0o700).map_err(MirrorError::file("make", &dir))?;
         let mut openings = Self {
             root: root.to_owned(),
             dir,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use jeton_core::{
     event::{Erasure, Event},
+    id::TokenId,
     leaf,
 };
 use jeton_tlog::{Hash, Policy, TileBuilder, leaf_hash};
@@ -230,8 +231,9 @@ impl Monitor<'_> {
             Ok(proven) => {
                 judged.own.event = Some(told(&proven.record));
                 judged.noticed = self.issuance(&proven);
-                if let Event::Erased(Erasure::Openings { indexes, .. }) = proven.record.event {
-                    judged.erases = indexes;
+                if let Event::Erased(Erasure::Openings { tokens, indexes }) = &proven.record.event {
+                    judged.noticed = self.erasure(&proven, tokens);
+                    judged.erases.clone_from(indexes);
                 }
             }
             Err(noticed) => judged.noticed = Some(*noticed),
@@ -254,6 +256,24 @@ impl Monitor<'_> {
         };
         let what = format!("token {token} was issued");
         let mut noticed = self.noticed(kind, proven.index, what);
+        noticed.event = Some(told(&proven.record));
+        Some(noticed)
+    }
+
+    /// Tokens that were erased and are not known: what was issued and erased before anybody looked cannot be opened any more,
+    /// so that this is all there is of it.
+    fn erasure(&self, proven: &Proven, tokens: &[TokenId]) -> Option<Noticed> {
+        if !self.known.is_named() {
+            return None;
+        }
+        let unknown = |token: &&TokenId| !self.known.has(proven.index, Some(**token));
+        let mut unknown = tokens.iter().filter(unknown);
+        let first = unknown.next()?;
+        let what = match unknown.count() {
+            0 => format!("token {first} was erased"),
+            more => format!("token {first} and {more} more were erased"),
+        };
+        let mut noticed = self.noticed("erased_unknown", proven.index, what);
         noticed.event = Some(told(&proven.record));
         Some(noticed)
     }

@@ -37,8 +37,8 @@ pub enum StateError {
 pub struct Noticed {
     /// Always the same for the same thing: whoever is told twice knows it by this.
     pub id: String,
-    /// `issuance`, `unknown_issuance`, `unknown_event`, `gap`, `withheld`, `opening`, or what is wrong with the log: `rollback`,
-    /// `fork`, `another_log`, `unverified`, `entries`, `tile`.
+    /// `issuance`, `unknown_issuance`, `erased_unknown`, `unknown_event`, `gap`, `withheld`, `opening`, or what is wrong with the
+    /// log: `rollback`, `fork`, `another_log`, `unverified`, `entries`, `tile`.
     pub kind: String,
     /// Which tenant.
     pub tenant: String,

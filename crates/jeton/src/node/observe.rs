@@ -3,11 +3,11 @@
 use std::{net::IpAddr, time::Duration};
 
 use jeton_core::{
-    decision::Decision,
-    event::{Actor, Event},
-    id::TokenId,
+    event::Actor,
+    id::{Id, TokenId},
+    refusal::Refusal,
     time::Time,
-    token::{digest::Digest, record::State},
+    token::rehash::{self, Rehash},
 };
 use jeton_store::LastUse;
 use jeton_verify::check::Passed;
@@ -27,7 +27,7 @@ struct Seen {
     token: TokenId,
     at: Time,
     address: Option<IpAddr>,
-    rehash: Option<(u8, Digest)>,
+    rehash: Option<Rehash>,
 }
 
 /// Where checks tell what they saw.
@@ -63,8 +63,8 @@ pub fn start(
                 seen = inbox.recv() => match seen {
                     None => break,
                     Some(seen) => {
-                        if let Some((pepper, digest)) = seen.rehash {
-                            rehash(&writer, seen.token, pepper, digest).await;
+                        if let Some(found) = seen.rehash {
+                            rehash(&writer, seen.token, found).await;
                         }
                         let address = seen.address.map(|a| a.to_string());
                         uses.push(LastUse { token: seen.token, at: seen.at, address });
@@ -85,34 +85,19 @@ pub fn start(
     (Observer(queue), task)
 }
 
-/// A token was presented under the older pepper: keep its digest under the younger one.
-async fn rehash(writer: &Writer, token: TokenId, pepper: u8, digest: Digest) {
+/// A token was presented under the older pepper: keep its digest under the younger one, unless the token has another secret by now.
+async fn rehash(writer: &Writer, token: TokenId, seen: Rehash) {
     let ruling = writer.submit(Purpose::Grow, move |facts| {
         let Some(found) = facts.token(token) else {
-            return Ruling::no(
-                facts
-                    .directory
-                    .system()
-                    .unwrap_or(jeton_core::id::Id::from_bytes([0; 16])),
-                jeton_core::refusal::Refusal::NotFound,
-            );
-        };
-        let live = matches!(found.state, State::Active | State::Suspended { .. });
-        let events = if live {
-            vec![Event::TokenRehashed {
-                token,
-                digest,
-                pepper,
-            }]
-        } else {
-            Vec::new()
+            let system = facts.directory.system();
+            return Ruling::no(system.unwrap_or(Id::from_bytes([0; 16])), Refusal::NotFound);
         };
         Ruling {
             tenant: found.tenant,
             actor: Actor::Authority,
             request: None,
             words: None,
-            decision: Decision::yes((), events),
+            decision: rehash::rehash(&found, &seen),
         }
     });
     if let Err(blame) = ruling.await {

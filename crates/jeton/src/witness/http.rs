@@ -61,7 +61,7 @@ async fn answer(witness: Arc<Witness>, request: Request<Incoming>) -> Answer {
         "/healthz" => text(StatusCode::OK, "ok\n"),
         "/vkey" => text(StatusCode::OK, format!("{}\n", witness.key().witness())),
         _ => match origin_hash(path) {
-            Some(hash) => latest(witness, hash).await,
+            Some(hash) => latest(&witness, &hash),
             None => text(StatusCode::NOT_FOUND, "there is nothing here\n"),
         },
     }
@@ -74,17 +74,13 @@ fn origin_hash(path: &str) -> Option<[u8; 32]> {
     hash.try_into().ok()
 }
 
-async fn latest(witness: Arc<Witness>, hash: [u8; 32]) -> Answer {
-    let read = tokio::task::spawn_blocking(move || witness.latest(&hash)).await;
-    match read {
-        Ok(Ok(Some(note))) => with(
-            text(StatusCode::OK, note),
-            header::CACHE_CONTROL,
-            "no-cache",
-        ),
-        Ok(Ok(None)) => text(StatusCode::NOT_FOUND, "never cosigned\n"),
-        Ok(Err(error)) => unavailable(&error),
-        Err(error) => unavailable(&error),
+fn latest(witness: &Witness, hash: &[u8; 32]) -> Answer {
+    match witness.latest(hash) {
+        Some(note) => {
+            let body = text(StatusCode::OK, note);
+            with(body, header::CACHE_CONTROL, "no-cache")
+        }
+        None => text(StatusCode::NOT_FOUND, "never cosigned\n"),
     }
 }
 

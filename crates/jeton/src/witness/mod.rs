@@ -62,7 +62,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let opening = tokio::task::spawn_blocking(move || Identity::open(&dir, &name));
     let identity = opening.await??;
     let key = identity.key.witness().clone();
-    let witness = Arc::new(Witness::new(identity, logs, Arc::clone(&clock)));
+    let witness = Arc::new(Witness::new(identity, logs, Arc::clone(&clock))?);
     let (stop, stopped) = watch::channel(false);
     let (listeners, ca_pem, reload) = listeners(&config, &clock, &stopped).await?;
     let address = listeners.first().and_then(Listener::local_address);

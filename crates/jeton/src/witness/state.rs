@@ -1,16 +1,16 @@
 //! One checkpoint at a time: look at the last head, decide, remember, and only then answer.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jeton_store::{
     StoreError,
     witness::{Cosigned, Replaced, WitnessStore},
 };
 use jeton_tlog::{
-    AddCheckpoint, AddCheckpointError, CheckpointError, CosignError, CosigningKey, Note, NoteError,
-    Signature, VerifiedCheckpoint, VerifierKey, WitnessRefusal,
+    AddCheckpoint, AddCheckpointError, CheckpointError, CosignError, CosigningKey, Hash, Note,
+    NoteError, Signature, VerifiedCheckpoint, VerifierKey, WitnessRefusal,
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::identity::Identity;
 use crate::capability::Clock;
@@ -35,28 +35,73 @@ pub enum AddError {
     Note(#[from] NoteError),
 }
 
+/// So long a cosignature answers for its head, in seconds: whoever shows the head again is told the same, and nothing is written.
+const REPEATED_FOR_S: u64 = 60;
+
+/// The last head of a log that was cosigned, as the store remembers it.
+struct Last {
+    head: Cosigned,
+    /// The cosignature; none of a head that an earlier process cosigned.
+    line: Option<Line>,
+}
+
+/// A cosignature line.
+struct Line {
+    /// The text that it signs.
+    checkpoint: String,
+    /// When, in seconds since 1970.
+    time_s: u64,
+    text: String,
+}
+
+impl Last {
+    /// The cosignature once more, if it is of this checkpoint and still of this moment.
+    fn again(&self, checkpoint: &str, now_s: u64) -> Option<String> {
+        let line = self.line.as_ref()?;
+        let age_s = now_s.checked_sub(line.time_s)?;
+        let same = line.checkpoint == checkpoint && age_s < REPEATED_FOR_S;
+        same.then(|| line.text.clone())
+    }
+}
+
 /// A witness at work.
 pub struct Witness {
     key: CosigningKey,
     logs: Vec<VerifierKey>,
     clock: Arc<Clock>,
-    /// The lock is what makes requests of one log follow each other.
+    /// The lock is what makes new heads follow each other. It is held while the disk works.
     store: Mutex<WitnessStore>,
+    /// What is in the store, by origin: changed under the lock above, after the disk. What is public costs a look here.
+    last: RwLock<HashMap<String, Arc<Last>>>,
     _lock: std::fs::File,
 }
 
 impl Witness {
     /// A witness of these logs.
-    #[must_use]
-    pub fn new(identity: Identity, logs: Vec<VerifierKey>, clock: Arc<Clock>) -> Self {
+    ///
+    /// # Errors
+    /// [`StoreError`], if its memory cannot be read.
+    pub fn new(
+        identity: Identity,
+        logs: Vec<VerifierKey>,
+        clock: Arc<Clock>,
+    ) -> Result<Self, StoreError> {
         let Identity { key, store, lock } = identity;
-        Self {
+        let mut last = HashMap::new();
+        for log in &logs {
+            if let Some(head) = store.last(log.name())? {
+                let known = Last { head, line: None };
+                last.insert(log.name().to_owned(), Arc::new(known));
+            }
+        }
+        Ok(Self {
             key,
             logs,
             clock,
             store: Mutex::new(store),
+            last: RwLock::new(last),
             _lock: lock,
-        }
+        })
     }
 
     /// Its key.
@@ -71,39 +116,78 @@ impl Witness {
         &self.logs
     }
 
-    /// Decides on the body of an add-checkpoint request; gives the cosignature line. Blocks.
+    /// Decides on the body of an add-checkpoint request; gives the cosignature line. Blocks where there is something to remember.
     ///
     /// When there is a line, the head is remembered and survives a power cut. A crash after that and before the answer costs a
-    /// repetition: the log asks again, hears the new size, and goes on from there.
+    /// repetition: the log asks again, hears the new size, and goes on from there. The same head within a minute has the same
+    /// line, which costs no write: anybody may show it, since it is public.
     ///
     /// # Errors
     /// [`AddError`]; on [`StoreError::Disk`] the process must end.
     pub fn add(&self, body: &[u8]) -> Result<String, AddError> {
         let request = AddCheckpoint::parse(body).map_err(AddError::Request)?;
-        // The signature comes first: strangers do not get as far as the lock.
+        // The signature comes first, and what is refused or known is answered here: strangers do not get as far as the lock.
         let head = request.open(&self.logs)?;
-        let mut store = self.store.lock();
-        let last = store.last(head.origin())?;
-        let known = last.as_ref().map(|last| (last.size, last.root));
-        let follows = request.follows(&head, known);
-        if follows == Err(WitnessRefusal::Inconsistent) {
-            // Signed by the log, and not a continuation: this may be the proof that it lies.
-            let (last, note) = (known.map(|(size, _)| size), request.note());
-            tracing::error!(last, note, "a log has signed a head that it does not prove");
+        if let Some(line) = self.known(&request, &head)? {
+            return Ok(line);
         }
-        follows?;
-        let time_s = u64::from(self.clock.time().seconds());
-        let line = self.key.cosign(head.checkpoint(), time_s)?;
+        let mut store = self.store.lock();
+        // Whoever had the lock before may have moved on, or shown the same.
+        if let Some(line) = self.known(&request, &head)? {
+            return Ok(line);
+        }
+        let time_s = self.now_s();
+        let text = self.key.cosign(head.checkpoint(), time_s)?;
         let after = Cosigned {
             size: head.size(),
             root: *head.root(),
-            note: self.note(&head, request.note(), &line)?,
+            note: self.note(&head, request.note(), &text)?,
         };
-        match store.replace(head.origin(), last.as_ref(), &after)? {
-            Replaced::Yes => Ok(line),
+        let before = self.last(head.origin());
+        let before = before.as_ref().map(|last| &last.head);
+        match store.replace(head.origin(), before, &after)? {
+            Replaced::Yes => {
+                let line = Line {
+                    checkpoint: head.checkpoint().to_string(),
+                    time_s,
+                    text: text.clone(),
+                };
+                let last = Last {
+                    head: after,
+                    line: Some(line),
+                };
+                let origin = head.origin().to_owned();
+                self.last.write().insert(origin, Arc::new(last));
+                Ok(text)
+            }
             // The lock on the directory and the one above exclude it; if they fail, nothing was promised.
             Replaced::No => Err(WitnessRefusal::Conflict { size: after.size }.into()),
         }
+    }
+
+    /// What can be said without the store: no, or the cosignature that is there. `None`: the head is to be cosigned.
+    fn known(
+        &self,
+        request: &AddCheckpoint,
+        head: &VerifiedCheckpoint,
+    ) -> Result<Option<String>, WitnessRefusal> {
+        let last = self.last(head.origin());
+        let known = last.as_ref().map(|last| (last.head.size, last.head.root));
+        let follows = request.follows(head, known);
+        if follows == Err(WitnessRefusal::Inconsistent) {
+            tell(head, known);
+        }
+        follows?;
+        let checkpoint = head.checkpoint().to_string();
+        Ok(last.and_then(|last| last.again(&checkpoint, self.now_s())))
+    }
+
+    fn last(&self, origin: &str) -> Option<Arc<Last>> {
+        self.last.read().get(origin).cloned()
+    }
+
+    fn now_s(&self) -> u64 {
+        self.clock.time().seconds().into()
     }
 
     /// What others are shown later: the text, the log's own signatures, and the cosignature. Lines of strangers stay out.
@@ -134,24 +218,35 @@ impl Witness {
         }
     }
 
-    /// The last checkpoint that was cosigned of the log whose origin has this SHA-256. Blocks.
-    ///
-    /// # Errors
-    /// [`StoreError`].
-    pub fn latest(&self, origin_hash: &[u8; 32]) -> Result<Option<String>, StoreError> {
+    /// The last checkpoint that was cosigned of the log whose origin has this SHA-256.
+    #[must_use]
+    pub fn latest(&self, origin_hash: &[u8; 32]) -> Option<String> {
         use sha2::{Digest as _, Sha256};
         let is = |key: &&VerifierKey| Sha256::digest(key.name()).as_slice() == origin_hash;
-        let Some(log) = self.logs.iter().find(is) else {
-            return Ok(None);
-        };
-        let last = self.store.lock().last(log.name())?;
-        Ok(last.map(|last| last.note))
+        let log = self.logs.iter().find(is)?;
+        Some(self.last(log.name())?.head.note.clone())
+    }
+}
+
+/// Tells of a head that its log has signed and that is not proved to continue the last one: it may be the proof that the log
+/// lies. Nothing that the caller wrote is told.
+fn tell(head: &VerifiedCheckpoint, known: Option<(u64, Hash)>) {
+    let (origin, size, root) = (head.origin(), head.size(), head.root());
+    match known {
+        Some((last, known)) if last == size && known != *root => {
+            tracing::error!(origin, size, %root, %known, "a log has signed two heads of one size");
+        }
+        Some((last, known)) if 0 < last && last < size => {
+            tracing::error!(origin, last, %known, size, %root, "a log has signed a head that is not proved");
+        }
+        // A proof where none belongs: that is the caller's own.
+        Some(_) | None => {}
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use jeton_tlog::{Checkpoint, Hash, SigningKey, leaf_hash, node_hash};
+    use jeton_tlog::{Checkpoint, SigningKey, leaf_hash, node_hash};
 
     use super::*;
 
@@ -182,7 +277,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let identity = Identity::open(home.path(), "w.example").unwrap();
         let logs = keys().iter().map(|key| key.verifier().clone()).collect();
-        let witness = Witness::new(identity, logs, Arc::new(Clock::start()));
+        let witness = Witness::new(identity, logs, Arc::new(Clock::start())).unwrap();
         let add = |text: &str| witness.add(text.as_bytes());
         assert!(add(&request(0, None, 1)).is_ok());
         // A disk without room: the file does not grow, and a long note needs another page.
@@ -207,12 +302,136 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let identity = Identity::open(home.path(), "w.example").unwrap();
         let logs = keys().iter().map(|key| key.verifier().clone()).collect();
-        let witness = Witness::new(identity, logs, Arc::new(Clock::start()));
+        let witness = Witness::new(identity, logs, Arc::new(Clock::start())).unwrap();
         let once = request(0, None, 1);
         let line = format!("{}\n", once.lines().last().unwrap());
         let cosignature = witness.add((once + &line.repeat(63)).as_bytes()).unwrap();
         let last = witness.store.lock().last("log.example").unwrap().unwrap();
         let expected = Checkpoint::new("log.example", 1, leaf_hash(b"first")).unwrap();
         assert_eq!(last.note, format!("{expected}\n{line}{cosignature}"));
+    }
+
+    /// A witness that has cosigned a head of one leaf, and the cosignature.
+    fn witness(home: &std::path::Path) -> (Witness, String) {
+        let identity = Identity::open(home, "w.example").unwrap();
+        let logs = keys().iter().map(|key| key.verifier().clone()).collect();
+        let witness = Witness::new(identity, logs, Arc::new(Clock::start())).unwrap();
+        let line = witness.add(request(0, None, 1).as_bytes()).unwrap();
+        (witness, line)
+    }
+
+    #[test]
+    fn what_is_public_waits_for_no_disk() {
+        use sha2::Digest as _;
+        let home = tempfile::tempdir().unwrap();
+        let (witness, line) = witness(home.path());
+        let witness = Arc::new(witness);
+        // Somebody's head is being written.
+        let writing = witness.store.lock();
+        let (told, hears) = std::sync::mpsc::channel();
+        let asks = Arc::clone(&witness);
+        let asking = std::thread::spawn(move || {
+            let add = |text: &str| asks.add(text.as_bytes()).map_err(|error| error.to_string());
+            let again = add(&request(1, None, 1));
+            let refused = [add(&request(0, None, 1)), add(&request(0, Some("b"), 1))];
+            let origin = sha2::Sha256::digest("log.example");
+            let latest = asks.latest(&origin.into()).unwrap();
+            told.send((again, refused, latest)).unwrap();
+        });
+        let heard = hears.recv_timeout(core::time::Duration::from_secs(20));
+        let (again, refused, latest) = heard.expect("nobody waits");
+        assert_eq!(again, Ok(line.clone()));
+        assert!(refused.iter().all(Result::is_err));
+        assert!(latest.ends_with(&line));
+        drop(writing);
+        asking.join().unwrap();
+    }
+
+    #[test]
+    fn a_cosignature_is_repeated_for_a_minute_and_for_its_own_text() {
+        let last = Last {
+            head: Cosigned {
+                size: 1,
+                root: Hash::EMPTY,
+                note: String::new(),
+            },
+            line: Some(Line {
+                checkpoint: "head".to_owned(),
+                time_s: 1_000,
+                text: "line".to_owned(),
+            }),
+        };
+        assert_eq!(last.again("head", 1_000).as_deref(), Some("line"));
+        assert_eq!(last.again("head", 1_059).as_deref(), Some("line"));
+        assert_eq!(last.again("head", 1_060), None);
+        // The clock was put back.
+        assert_eq!(last.again("head", 999), None);
+        assert_eq!(last.again("head with more below", 1_000), None);
+    }
+
+    #[test]
+    fn after_a_start_the_memory_is_what_the_store_has() {
+        let home = tempfile::tempdir().unwrap();
+        drop(witness(home.path()));
+        let identity = Identity::open(home.path(), "w.example").unwrap();
+        let logs = keys().iter().map(|key| key.verifier().clone()).collect();
+        let witness = Witness::new(identity, logs, Arc::new(Clock::start())).unwrap();
+        let late = witness.add(request(0, None, 1).as_bytes()).unwrap_err();
+        let conflict = WitnessRefusal::Conflict { size: 1 };
+        assert!(matches!(late, AddError::Refused(refusal) if refusal == conflict));
+        // The cosignature did not outlive its process: another one is made, once.
+        let line = witness.add(request(1, None, 1).as_bytes()).unwrap();
+        let again = witness.add(request(1, None, 1).as_bytes()).unwrap();
+        assert_eq!(line, again);
+    }
+
+    /// What is logged meanwhile.
+    fn logged(does: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl std::io::Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let collector = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        tracing::subscriber::with_default(collector.finish(), does);
+        let bytes = lines.0.lock().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn only_a_head_that_the_log_signed_is_an_error_and_nothing_of_the_callers_is_told() {
+        let home = tempfile::tempdir().unwrap();
+        let (witness, _) = witness(home.path());
+        let stranger = SigningKey::from_seed("stranger.example", &[99; 32]).unwrap();
+        let head = |leaf: &str, size| {
+            let root = leaf_hash(leaf.as_bytes());
+            Checkpoint::new("log.example", size, root).unwrap()
+        };
+        let said = |old: u64, proof: Vec<Hash>, head: &Checkpoint| {
+            let note = head.sign(&keys()[0]).unwrap();
+            let note = note + &stranger.sign(&head.to_string()).unwrap();
+            let request = AddCheckpoint::new(old, proof, note).unwrap().to_string();
+            logged(|| drop(witness.add(request.as_bytes()).unwrap_err()))
+        };
+        // The known head with a proof that it needs not; a head that goes on from elsewhere.
+        assert_eq!(said(1, vec![Hash::EMPTY], &head("first", 1)), "");
+        assert_eq!(said(0, vec![], &head("first", 2)), "");
+        for head in [head("fork", 1), head("fork", 2)] {
+            let told = said(1, vec![], &head);
+            assert_eq!(told.lines().count(), 1, "{told}");
+            assert!(
+                told.contains("ERROR") && told.contains(&head.root().to_string()),
+                "{told}"
+            );
+            assert!(!told.contains("stranger"), "{told}");
+        }
     }
 }
