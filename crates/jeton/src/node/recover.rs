@@ -111,7 +111,7 @@ pub fn recover(place: &Place, from: &Path) -> Result<Recovered, RecoverError> {
         })?;
     }
     growing.append()?;
-    let (mut store, state) = growing.end();
+    let (mut store, state) = growing.end()?;
     store.keep_checkpoint(end, kept.note())?;
     let reached = End::of(&state.sealer, &state.directory);
     let missing = raise(place, reached)?;
