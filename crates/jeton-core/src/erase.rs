@@ -1,5 +1,5 @@
-//! Erasing: what must not be kept goes by an event that names every index. Words go once their subject is deleted; the openings
-//! of a token go once it has been dead for a day.
+//! Erasing: what must not be kept goes by an event that names every index. Words go once their subject is deleted, those beside what
+//! it did itself a day later; the openings of a token go once it has been dead for a day.
 
 use crate::{
     api::own,
@@ -15,33 +15,54 @@ use crate::{
 };
 
 /// How long a token must have been dead, and nothing have happened to it: so long a repeated request may name one of its events.
+/// And how long a subject must have been deleted before it is forgotten from where it acted: whoever deletes it, to cover what it
+/// did, has others look at it first.
 pub const DEAD_FOR: Span = REQUEST_MEMORY;
 /// The most events that one command erases: the writer does nothing else meanwhile.
 pub const AT_ONCE_MAX: usize = 16 * ERASED_MAX;
 
-/// Erases the words beside events of the tenant `place`: those about a subject, about its tokens, and of what it did itself.
-/// `indexes` were found beside the writer, in ascending order. None is legal, and asks whether the subject's words may go.
+/// Words that shall go, as they were found beside the writer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Found {
+    /// In whose trail they lie.
+    pub place: TenantId,
+    /// Beside which events, in ascending order. None is legal, and asks whether the subject's words may go.
+    pub indexes: Vec<u64>,
+    /// Whether the subject did some of it itself: when it was deleted, as the event says.
+    pub did: Option<Time>,
+}
+
+/// Erases words beside events about a subject, about its tokens, and of what it did itself.
 ///
 /// Whoever runs the deployment acts in all tenants, so a subject of the system tenant has words in all of them.
 pub fn words(
     authority: &Authority,
     subject: SubjectId,
-    place: TenantId,
-    indexes: &[u64],
+    found: &Found,
     directory: &Directory,
+    now: Time,
 ) -> Decision<()> {
+    let Found {
+        place,
+        indexes,
+        did,
+    } = found;
     let decide = || {
         if !authority.holds(own::SUBJECTS_WRITE) {
             return Err(Refusal::ScopeMissing.into());
         }
         let tenant = authority.tenant();
-        let found = directory.subject(tenant, subject);
-        let standing = found.ok_or(Refusal::NotFound)?.standing;
-        if place != tenant && directory.system() != Some(tenant) {
+        let known = directory.subject(tenant, subject);
+        let standing = known.ok_or(Refusal::NotFound)?.standing;
+        if *place != tenant && directory.system() != Some(tenant) {
             return Err(Refusal::NotFound.into());
         }
         if standing != Standing::Deleted {
             return Err(conflict(None, "delete it first: it could go on acting"));
+        }
+        if did.is_some_and(|deleted| !may_go(Concern::Did, Some(deleted), now)) {
+            let rule = "it was deleted less than 24 hours ago: what it did stays for so long";
+            return Err(conflict(None, rule));
         }
         bounded(indexes.len())?;
         let named = indexes.chunks(ERASED_MAX).map(|some| Erasure::Words {
@@ -53,14 +74,48 @@ pub fn words(
     decide().into()
 }
 
-/// Whether the words beside an event are about a subject: the event is about it or a token that it `owns`, or it did it itself.
+/// How the words beside an event concern a subject.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Concern {
+    /// The event is about it, or about one of its tokens.
+    About,
+    /// It did it itself.
+    Did,
+}
+
+/// Whether words may go that concern a subject, which was `deleted` then, if anybody knows.
 #[must_use]
-pub fn concerns(record: &Record, subject: SubjectId, owns: impl Fn(TokenId) -> bool) -> bool {
-    let acted = matches!(record.actor, Actor::Token { subject: by, .. } if by == subject);
+pub fn may_go(concern: Concern, deleted: Option<Time>, now: Time) -> bool {
+    match concern {
+        Concern::About => true,
+        Concern::Did => deleted.is_some_and(|at| at.after(DEAD_FOR) <= now),
+    }
+}
+
+/// When an event deleted a subject, if it did.
+#[must_use]
+pub fn deleted(record: &Record, subject: SubjectId) -> Option<Time> {
+    let deleted = matches!(
+        record.event,
+        Event::SubjectStanding { subject: whom, after: Standing::Deleted, .. } if whom == subject
+    );
+    deleted.then_some(record.at)
+}
+
+/// Whether the words beside an event concern a subject: it did it itself, or the event is about it or a token that it `owns`.
+#[must_use]
+pub fn concerns(
+    record: &Record,
+    subject: SubjectId,
+    owns: impl Fn(TokenId) -> bool,
+) -> Option<Concern> {
+    if matches!(record.actor, Actor::Token { subject: by, .. } if by == subject) {
+        return Some(Concern::Did);
+    }
     // Beside an erasure lie the words of whoever ordered it. They stay, or each erasure would call for the next.
     let erasure = matches!(record.event, Event::Erased(_));
     let about = !erasure && record.event.about(record.tenant) == *subject.bytes();
-    acted || about || record.event.token().is_some_and(owns)
+    (about || record.event.token().is_some_and(owns)).then_some(Concern::About)
 }
 
 /// A token that shall go, as it is at the moment of the decision, and where its events lie.
@@ -73,8 +128,8 @@ pub struct Traced {
     pub trace: Trace,
 }
 
-/// Where the events of a token lie. Whoever makes one has held each leaf against the token's tag of that number: an opening of
-/// another token that went with these could bring that one back to life.
+/// Where the events of a token lie. Whoever makes one has read in each record, as the authority sealed it, that it is this
+/// token's: an opening of another token that went with these could bring that one back to life.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trace {
     /// Their indexes, in ascending order.
@@ -132,8 +187,8 @@ fn gone(authority: &Authority, traced: &Traced, field: &str, now: Time) -> Resul
     Ok(())
 }
 
-/// Each event names tokens and all of their events. A history that is longer than one event can name takes several, and the last
-/// of these names the token: they are stored together or not at all.
+/// Each event names events and the tokens whose they are, so that their leaves can be held against the tags of these. A history that
+/// is longer than one event can name takes several: they are stored together or not at all.
 fn packed(dead: &[Traced]) -> Vec<Event> {
     let mut packed = Vec::new();
     let mut tokens: Vec<TokenId> = Vec::new();
@@ -146,7 +201,7 @@ fn packed(dead: &[Traced]) -> Vec<Event> {
         while let Some((some, more)) = rest.split_at_checked(ERASED_MAX)
             && !more.is_empty()
         {
-            packed.extend(named(&mut Vec::new(), &mut some.to_vec()));
+            packed.extend(named(&mut vec![token.id], &mut some.to_vec()));
             rest = more;
         }
         tokens.push(token.id);

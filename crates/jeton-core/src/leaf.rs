@@ -132,13 +132,6 @@ pub fn aside_hash(salt: &[u8; 16], words: &[u8]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// When the event was decided, as the bytes of a leaf tell; `None` for bytes that are no leaf.
-#[must_use]
-pub fn decided_at(leaf: &[u8]) -> Option<Time> {
-    let at = part(leaf, 2)?;
-    Some(Time::from_millis(u64::from_be_bytes(*at)))
-}
-
 /// The tenant's tag in the bytes of a leaf; `None` for bytes that are no leaf.
 #[must_use]
 pub fn tenant_tag(leaf: &[u8]) -> Option<&[u8; 32]> {

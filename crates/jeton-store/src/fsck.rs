@@ -280,13 +280,16 @@ impl Fsck<'_> {
         self.trail.expect(index, told.as_ref());
     }
 
-    /// Whose event it is that has no opening, if a notice says so and its leaf is that tenant's next one.
+    /// Whose event it is that has no opening, if a notice says so, and its leaf is that tenant's next one and of a token that the
+    /// notice names.
     fn skipped(&mut self, index: u64, leaf: &[u8]) -> Option<TenantId> {
-        let (replay, tags) = (&mut self.replay, self.keys.tags);
-        let mut owners = self.erased.owners(index);
-        owners.find(|tenant| {
-            let key = tags(*tenant);
-            key.is_some_and(|key| replay.skip((index, leaf), *tenant, &key))
+        let (replay, erased, tags) = (&mut self.replay, &mut self.erased, self.keys.tags);
+        let owners: Vec<TenantId> = erased.owners(index).collect();
+        owners.into_iter().find(|tenant| {
+            tags(*tenant).is_some_and(|key| {
+                let whose = erased.is_of_a_token((index, leaf), *tenant, &key);
+                whose && replay.skip((index, leaf), *tenant, &key)
+            })
         })
     }
 

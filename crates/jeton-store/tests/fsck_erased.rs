@@ -271,6 +271,65 @@ fn a_forged_notice_excuses_nothing() {
     );
 }
 
+/// Erases these events as the writer does, by one notice for each part of them.
+fn erased_by(sound: &mut Sound, parts: &[(TokenId, Vec<u64>)]) -> Vec<Finding> {
+    let mut store = Sqlite::open(&sound.path, Durability::DangerNormal).unwrap();
+    let world = &mut sound.world;
+    for (token, indexes) in parts {
+        let (tokens, indexes) = (vec![*token], indexes.clone());
+        let named = Erasure::Openings { tokens, indexes };
+        world.event(world.tenant, Event::Erased(named));
+    }
+    world.store(&mut store);
+    let (size, note) = (world.size(), world.checkpoint());
+    store.keep_checkpoint(size, &note).unwrap();
+    drop(store);
+    checked(&sound.path).findings
+}
+
+/// The notice is the authority's own, and was led astray: it names an event of another token, or of none.
+#[test]
+fn a_notice_excuses_no_event_of_a_token_that_it_does_not_name() {
+    for astray in ["another token", "no token"] {
+        let mut sound = Sound::store();
+        let (named, other) = (sound.token(4), sound.token(7));
+        let db = raw(&sound.path);
+        let mut indexes = about(&db, named.bytes());
+        let end = match astray {
+            "another token" => *about(&db, other.bytes()).last().unwrap(),
+            _ => about(&db, sound.world.user.bytes())[0],
+        };
+        drop(db);
+        indexes.push(end);
+        indexes.sort_unstable();
+        let found = erased_by(&mut sound, &[(named, indexes)]);
+        let what = format!("leaf {end} has no opening");
+        let openings: Vec<_> = found
+            .iter()
+            .filter(|f| f.what.ends_with("no opening"))
+            .collect();
+        assert_eq!(openings.len(), 1, "{astray}: {found:?}");
+        assert_eq!(
+            (&openings[0].what, openings[0].leaf),
+            (&what, Some(end)),
+            "{astray}"
+        );
+    }
+}
+
+#[test]
+fn a_history_that_several_notices_name_is_excused() {
+    let mut sound = Sound::store();
+    let db = raw(&sound.path);
+    let tokens = (0..30).map(|n| sound.token(n));
+    let mut histories = tokens.map(|token| (token, about(&db, token.bytes())));
+    let (token, events) = histories.find(|(_, events)| events.len() > 2).unwrap();
+    drop(db);
+    let (first, rest) = events.split_at(1);
+    let parts = [(token, first.to_vec()), (token, rest.to_vec())];
+    assert_eq!(erased_by(&mut sound, &parts), []);
+}
+
 /// A notice of another tenant, with that tenant's own right tags, excuses nothing either: the leaf is not its next one.
 #[test]
 fn a_notice_of_another_tenant_excuses_nothing() {

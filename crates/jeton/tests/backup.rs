@@ -296,6 +296,13 @@ async fn a_machine_that_knows_nothing_does_not_trust_a_backup_to_be_the_last() {
     assert_eq!(restored["keyring_restored"], true);
     fs::copy(vault.path("kek"), fresh("full").join("kek")).unwrap();
     assert_eq!(behind(&fresh("full")), Some((size + 1, size)));
+    // The same backup once more says no more than before, and who vouches says all.
+    let restored = vault.restore("full.age", &fresh("full"), &[]).ok();
+    assert_eq!(restored["quarantine"], true, "{restored}");
+    let restored = vault.restore("full.age", &fresh("full"), &["--is-latest"]);
+    let restored = restored.ok();
+    assert_eq!(restored["quarantine"], false, "{restored}");
+    assert_eq!(behind(&fresh("full")), None);
     let vouched = [&kek[..], &["--is-latest"]].concat();
     let restored = vault.restore("full.age", &fresh("vouched"), &vouched).ok();
     assert_eq!(restored["quarantine"], false, "{restored}");
@@ -364,14 +371,7 @@ async fn an_older_epoch_is_behind_a_younger_one() {
 /// Erases whatever a token was, as the authority does it.
 async fn erased(lived: &Lived, id: &str) -> usize {
     let token: TokenId = id.parse().unwrap();
-    let db = rusqlite::Connection::open(lived.data().join("ledger.db")).unwrap();
-    let sql = "SELECT idx FROM trail WHERE about = ?1 ORDER BY idx";
-    let mut statement = db.prepare(sql).unwrap();
-    let indexes = statement.query_map([token.bytes()], |row| row.get::<_, i64>(0));
-    let indexes: Vec<u64> = indexes
-        .unwrap()
-        .map(|index| u64::try_from(index.unwrap()).unwrap())
-        .collect();
+    let indexes = history(lived, token);
     let count = indexes.len();
     let event = Event::Erased(Erasure::Openings {
         tokens: vec![token],
@@ -412,6 +412,42 @@ async fn what_was_erased_stays_erased_and_a_gap_is_found() {
     vault.seal("bad.age", &written(&frames));
     let done = vault.verify("bad.age");
     assert_eq!(done.status, 3, "{}", done.err);
+}
+
+/// The indexes of a token's events.
+fn history(lived: &Lived, token: TokenId) -> Vec<u64> {
+    let db = rusqlite::Connection::open(lived.data().join("ledger.db")).unwrap();
+    let sql = "SELECT idx FROM trail WHERE about = ?1 ORDER BY idx";
+    let mut statement = db.prepare(sql).unwrap();
+    let indexes = statement.query_map([token.bytes()], |row| row.get::<_, i64>(0));
+    let indexes = indexes.unwrap().map(|index| index.unwrap());
+    indexes.map(|index| u64::try_from(index).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_took_another_tokens_end_is_not_restored() {
+    let lived = lived().await;
+    let (data, vault) = (lived.data(), Vault::new());
+    let (dead, _) = lived.a.issue(lived.order.clone()).await;
+    let (other, _) = lived.a.issue(lived.order.clone()).await;
+    for token in [&dead, &other] {
+        let path = format!("/v1/tokens/{token}/revoke");
+        lived.a.order("POST", &path, json!({})).await.is(200);
+    }
+    let dead: TokenId = dead.parse().unwrap();
+    let mut indexes = history(&lived, dead);
+    indexes.extend(history(&lived, other.parse().unwrap()).last());
+    let tokens = vec![dead];
+    let event = Event::Erased(Erasure::Openings { tokens, indexes });
+    happen(&lived, lived.a.tenant.parse().unwrap(), event).await;
+    vault.create(&data, "one.age", &[]);
+    lived.a.running.stop().await;
+    let before = rows(&data.join("ledger.db"));
+    let done = vault.restore("one.age", &data, &[]);
+    assert_eq!(done.status, 3, "{}", done.err);
+    let said = String::from_utf8_lossy(&done.out);
+    assert!(said.contains("none of the tokens"), "{said}");
+    same(&before, &rows(&data.join("ledger.db")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

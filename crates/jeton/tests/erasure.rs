@@ -208,19 +208,36 @@ async fn what_a_subject_did_itself_is_erased_in_every_tenant_and_what_came_later
         .is(200);
     let erase = format!("/v1/users/{user}/erase");
     let said = a.call(&a.operator, "POST", &erase, None).await.is(200);
-    // Registered, its token issued, deleted; and twice in the other tenant.
-    assert_eq!(said.body["events"], 5);
-    let trail = a
-        .call(&a.admin, "GET", "/v1/events?limit=200", None)
-        .await
-        .is(200);
-    let items = trail.body["items"].as_array().unwrap();
-    let did: Vec<_> = items
-        .iter()
-        .filter(|e| e["actor_subject"] == json!(user))
-        .collect();
-    assert_eq!(did.len(), 2);
-    assert!(did.iter().all(|e| e.get("address").is_none()), "{did:?}");
+    // Registered, its token issued, deleted. What it did twice in the other tenant stays a day, for whoever must look at it.
+    assert_eq!(
+        (&said.body["events"], &said.body["kept"]),
+        (&json!(3), &json!(2))
+    );
+    let did = async || {
+        let trail = a.call(&a.admin, "GET", "/v1/events?limit=200", None).await;
+        let items = trail.is(200).body["items"].as_array().unwrap().clone();
+        let did = items
+            .into_iter()
+            .filter(|e| e["actor_subject"] == json!(user));
+        let told: Vec<bool> = did.map(|e| e["address"].is_string()).collect();
+        told
+    };
+    assert_eq!(did().await, [true, true]);
+    let clock = Arc::clone(&node(&a).clock);
+    clock.danger_advance(Span::seconds(Span::DAY.as_seconds() - 60));
+    let said = a.call(&a.operator, "POST", &erase, None).await.is(200);
+    assert_eq!(
+        (&said.body["events"], &said.body["kept"]),
+        (&json!(0), &json!(2))
+    );
+    assert_eq!(did().await, [true, true]);
+    clock.danger_advance(Span::seconds(61));
+    let said = a.call(&a.operator, "POST", &erase, None).await.is(200);
+    assert_eq!(
+        (&said.body["events"], said.body.get("kept")),
+        (&json!(2), None)
+    );
+    assert_eq!(did().await, [false, false]);
     // Its token can still be ended, with words: they go by the next order.
     let path = format!("/v1/tokens/{pat}/revoke");
     by_operator("POST", &path, json!({"note": "late"}))
@@ -525,6 +542,12 @@ async fn a_history_that_no_event_can_name_goes_in_several_and_at_once() {
     assert_eq!(commits(), before + 1);
     let named: Vec<usize> = erasures(&a).iter().map(|e| e.indexes().len()).collect();
     assert_eq!(named, [2, 4096, 4096, 810]);
+    let whose = |e: &Erasure| match e {
+        Erasure::Openings { tokens, .. } => tokens[..] == [long.parse().unwrap()],
+        Erasure::Words { .. } => false,
+    };
+    let whose: Vec<bool> = erasures(&a).iter().map(whose).collect();
+    assert_eq!(whose, [false, true, true, true]);
     assert_eq!(without_opening(&a).len(), 9004);
     let a = a.restart().await;
     let a = restarted_from_nothing(a).await;
@@ -623,6 +646,161 @@ async fn a_row_that_leads_astray_erases_nothing() {
         "token_revoked"
     );
     a.running.stop().await;
+}
+
+/// A token of one event that has expired, and another that was revoked, with the index of that: who edits rows would like the
+/// one's erasure to take the other's end with it.
+struct Astray {
+    expired: TokenId,
+    issued: u64,
+    revoked: TokenId,
+    secret: String,
+    end: u64,
+}
+
+async fn astray(a: &Authority) -> Astray {
+    let (user, revoked, secret) = somebody(a, "Ada Lovelace").await;
+    let grants = json!([{"api": "docs", "scopes": ["read"]}]);
+    let order = json!({"class": "key", "subject": user, "grants": grants, "lifetime_s": 60});
+    let (expired, _) = a.issue(order).await;
+    let expired: TokenId = expired.parse().unwrap();
+    revoke(a, &revoked).await;
+    let known = node(a);
+    known.clock.danger_advance(Span::days(2));
+    Astray {
+        expired,
+        issued: known.verifier.record(expired).unwrap().issued,
+        revoked: revoked.parse().unwrap(),
+        secret,
+        end: known.verifier.size() - 1,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_leaf_that_was_edited_does_not_let_an_erasure_take_another_tokens_end() {
+    let a = furnished().await;
+    let Astray {
+        expired,
+        issued,
+        revoked,
+        secret,
+        end,
+    } = astray(&a).await;
+    let db = rusqlite::Connection::open(a.dir.path().join("data/ledger.db")).unwrap();
+    let leaf = |index: u64| -> Vec<u8> {
+        let sql = "SELECT leaf FROM event WHERE idx = ?1";
+        db.query_row(sql, [i64::try_from(index).unwrap()], |r| r.get(0))
+            .unwrap()
+    };
+    // The end of one looks as if it were the only event of the other: by its row, its trail, and the tag in its leaf.
+    let (index, whole) = (i64::try_from(end).unwrap(), leaf(end));
+    let forged = [&whole[..42], &leaf(issued)[42..74], &whole[74..]].concat();
+    let sql = "UPDATE event SET leaf = ?1 WHERE idx = ?2";
+    assert_eq!(
+        db.execute(sql, rusqlite::params![forged, index]).unwrap(),
+        1
+    );
+    let sql = "UPDATE token SET event = ?1 WHERE id = ?2";
+    let own = rusqlite::params![index, expired.bytes()];
+    assert_eq!(db.execute(sql, own).unwrap(), 1);
+    let sql = "UPDATE trail SET previous = NULL WHERE idx = ?1";
+    assert_eq!(db.execute(sql, [index]).unwrap(), 1);
+    let size = node(&a).verifier.size();
+    erase(&a, &[&expired.to_string()])
+        .await
+        .refused(500, "internal");
+    assert_eq!(node(&a).verifier.size(), size);
+    assert_eq!(without_opening(&a), [] as [u64; 0]);
+    // Nor with another record that would be its own, since nobody else can seal it.
+    let (salt, record): (Vec<u8>, Vec<u8>) = {
+        let sql = "SELECT salt, record FROM event WHERE idx = ?1";
+        let issued = i64::try_from(issued).unwrap();
+        let read = db.query_row(sql, [issued], |r| Ok((r.get(0)?, r.get(1)?)));
+        read.unwrap()
+    };
+    let commit = jeton_core::leaf::commit(&salt[..].try_into().unwrap(), &record);
+    let forged = [&forged[..74], &commit].concat();
+    let sql = "UPDATE event SET leaf = ?1, salt = ?2, record = ?3 WHERE idx = ?4";
+    let values = rusqlite::params![forged, salt, record, index];
+    assert_eq!(db.execute(sql, values).unwrap(), 1);
+    erase(&a, &[&expired.to_string()])
+        .await
+        .refused(500, "internal");
+    assert_eq!(node(&a).verifier.size(), size);
+    assert_eq!(without_opening(&a), [] as [u64; 0]);
+    let said = a.check(&secret, "docs", &["read"]).await;
+    assert_eq!(said["code"], "token_revoked", "{revoked}");
+    a.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn words_of_others_do_not_go_with_a_record_that_was_edited() {
+    let a = furnished().await;
+    let (user, ..) = somebody(&a, "Ada Lovelace").await;
+    let (_, other, _) = somebody(&a, "Grace Hopper").await;
+    let path = format!("/v1/users/{user}/state");
+    a.order("PUT", &path, json!({"state": "deleted"}))
+        .await
+        .is(200);
+    let db = rusqlite::Connection::open(a.dir.path().join("data/ledger.db")).unwrap();
+    let id: jeton_core::id::UserId = user.parse().unwrap();
+    // The other's token looks like something that happened to the user.
+    let edit = |like: &[u8; 16], whose: &[u8; 16]| {
+        let sql = "UPDATE event SET (salt, record) = (SELECT e.salt, e.record FROM event e JOIN trail t ON e.idx = t.idx
+             WHERE t.about = ?1 ORDER BY t.idx LIMIT 1) WHERE idx = (SELECT idx FROM trail WHERE about = ?2)";
+        assert_eq!(db.execute(sql, [like, whose]).unwrap(), 1);
+    };
+    let token: TokenId = other.parse().unwrap();
+    edit(id.bytes(), token.bytes());
+    let size = node(&a).verifier.size();
+    let erase = format!("/v1/users/{user}/erase");
+    let said = a.call(&a.admin, "POST", &erase, None).await;
+    said.refused(500, "internal");
+    assert_eq!(node(&a).verifier.size(), size);
+    a.running.stop().await;
+}
+
+/// Whoever got past all that: the ledger itself says whose a leaf is.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_names_another_tokens_event_is_believed_by_no_start_and_no_audit() {
+    let a = furnished().await;
+    let Astray {
+        expired,
+        issued,
+        revoked,
+        end,
+        ..
+    } = astray(&a).await;
+    let known = node(&a);
+    let tenant = known.verifier.record(revoked).unwrap().tenant;
+    let erasure = Erasure::Openings {
+        tokens: vec![expired],
+        indexes: vec![issued, end],
+    };
+    let decision = Decision::yes((), vec![Event::Erased(erasure)]);
+    let submitted = known.writer.submit(Purpose::Grow, move |_| Ruling {
+        tenant,
+        actor: Actor::Authority,
+        request: None,
+        words: None,
+        decision,
+    });
+    submitted.await.unwrap();
+    drop(known);
+    assert_eq!(without_opening(&a), [issued, end]);
+    // The audits tell the one leaf, and nothing of the other.
+    let (beside, own) = a.found().await;
+    for found in [beside, own] {
+        let told = found.iter().filter(|f| f.what.contains("has no opening"));
+        let told: Vec<_> = told.map(|f| f.leaf).collect();
+        assert_eq!(told, [Some(end)], "{found:?}");
+    }
+    a.running.stop().await;
+    let data = a.dir.path().join("data");
+    std::fs::remove_file(data.join("snapshot")).unwrap();
+    let started = serve::start(&common::config(a.dir.path()), Durability::Full).await;
+    let error = format!("{:#}", started.err().expect("no start"));
+    assert!(error.contains("none of the tokens"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

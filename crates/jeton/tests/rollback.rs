@@ -15,7 +15,11 @@ use jeton::{
     config::Config,
     mirror::{Dir, Pull, Source},
     net::{Client, Roots},
-    node::{recover::recover, start::Place},
+    node::{
+        high_water::Later,
+        recover::{Missing, Order, recover},
+        start::Place,
+    },
 };
 use jeton_core::secret::Secret;
 use jeton_tlog::Policy;
@@ -109,13 +113,17 @@ async fn a_store_that_is_put_back_allows_nothing_until_a_mirror_has_brought_the_
 
     // The mirror brings back what is missing, and says so.
     let place = Place::in_dir(&data, "");
+    let order = Order {
+        mirror: &kept_at,
+        later: Later::Unknown,
+    };
     let mut recovered = None;
-    w.restart_after(|| recovered = Some(recover(&place, &kept_at).unwrap()))
+    w.restart_after(|| recovered = Some(recover(&place, &order, &mut |_| ()).unwrap()))
         .await;
     let recovered = recovered.unwrap();
     assert_eq!(
         (recovered.before, recovered.size, recovered.missing),
-        (stored, served, None)
+        (stored, served, Missing::Nothing)
     );
     assert!(w.a().running.doors.node.gate.why().is_none());
     assert_eq!(allowed(&w, &revoked).await, false);
@@ -134,8 +142,14 @@ async fn a_store_that_is_put_back_allows_nothing_until_a_mirror_has_brought_the_
     assert!(w.met(&note));
     // A second time there is nothing to bring.
     let mut again = None;
-    w.restart_after(|| again = Some(recover(&place, &kept_at).unwrap_err().to_string()))
-        .await;
+    w.restart_after(|| {
+        again = Some(
+            recover(&place, &order, &mut |_| ())
+                .unwrap_err()
+                .to_string(),
+        )
+    })
+    .await;
     assert!(again.unwrap().contains("nothing that is missing"));
 }
 

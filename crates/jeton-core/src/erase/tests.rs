@@ -1,6 +1,6 @@
 //! Both sides of each boundary of erasing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -120,6 +120,14 @@ fn traced(token: TokenRecord, indexes: Vec<u64>, last: Time) -> Traced {
     }
 }
 
+fn found(place: TenantId, indexes: &[u64]) -> Found {
+    Found {
+        place,
+        indexes: indexes.to_vec(),
+        did: None,
+    }
+}
+
 fn code(decision: &Decision<()>) -> (Option<Refusal>, usize) {
     let refusal = decision.outcome.as_ref().err().map(|b| b.refusal);
     (refusal, decision.events.len())
@@ -132,7 +140,15 @@ fn before(at: Time) -> Time {
 #[test]
 fn words_go_once_their_subject_is_deleted() {
     let mut directory = directory();
-    let ask = |directory: &Directory, who| words(&admin(TENANT), who, TENANT, &[3, 4], directory);
+    let ask = |directory: &Directory, who| {
+        words(
+            &admin(TENANT),
+            who,
+            &found(TENANT, &[3, 4]),
+            directory,
+            BORN,
+        )
+    };
     let refused = ask(&directory, subject(2));
     assert_eq!(code(&refused), (Some(Refusal::StateConflict), 0));
     delete(&mut directory, TENANT, 2);
@@ -146,8 +162,38 @@ fn words_go_once_their_subject_is_deleted() {
         let refused = ask(&directory, foreign);
         assert_eq!(code(&refused), (Some(Refusal::NotFound), 0));
     }
-    let nothing = words(&admin(TENANT), subject(2), TENANT, &[], &directory);
+    let nothing = words(
+        &admin(TENANT),
+        subject(2),
+        &found(TENANT, &[]),
+        &directory,
+        BORN,
+    );
     assert_eq!(code(&nothing), (None, 0));
+}
+
+#[test]
+fn what_a_subject_did_stays_for_a_day_after_it_was_deleted() {
+    let mut directory = directory();
+    delete(&mut directory, TENANT, 2);
+    let due = BORN.after(DEAD_FOR);
+    let ask = |did, now| {
+        let found = Found {
+            did,
+            ..found(TENANT, &[3])
+        };
+        code(&words(&admin(TENANT), subject(2), &found, &directory, now))
+    };
+    assert_eq!(
+        ask(Some(BORN), before(due)),
+        (Some(Refusal::StateConflict), 0)
+    );
+    assert_eq!(ask(Some(BORN), due), (None, 1));
+    assert_eq!(ask(None, BORN), (None, 1));
+    assert!(may_go(Concern::About, None, BORN));
+    assert!(!may_go(Concern::Did, None, Time::MAX), "nobody knows when");
+    assert!(!may_go(Concern::Did, Some(BORN), before(due)));
+    assert!(may_go(Concern::Did, Some(BORN), due));
 }
 
 #[test]
@@ -155,9 +201,21 @@ fn only_the_operator_has_words_in_other_tenants() {
     let mut directory = directory();
     delete(&mut directory, TENANT, 2);
     delete(&mut directory, SYSTEM, 1);
-    let abroad = words(&admin(TENANT), subject(2), SYSTEM, &[3], &directory);
+    let abroad = words(
+        &admin(TENANT),
+        subject(2),
+        &found(SYSTEM, &[3]),
+        &directory,
+        BORN,
+    );
     assert_eq!(code(&abroad), (Some(Refusal::NotFound), 0));
-    let operators = words(&admin(SYSTEM), subject(1), TENANT, &[3], &directory);
+    let operators = words(
+        &admin(SYSTEM),
+        subject(1),
+        &found(TENANT, &[3]),
+        &directory,
+        BORN,
+    );
     assert_eq!(code(&operators), (None, 1));
     append(&mut directory, TENANT, operators.events[0].clone());
     // It is an event of that tenant, and changes no row of it.
@@ -167,6 +225,7 @@ fn only_the_operator_has_words_in_other_tenants() {
 
 #[test]
 fn words_are_about_whom_they_concern() {
+    use Concern::{About, Did};
     let (own, foreign) = (token(1, None).id, token(2, None).id);
     let by = |n| Actor::Token {
         token: foreign,
@@ -186,17 +245,18 @@ fn words_are_about_whom_they_concern() {
     let (reason, resumed) = (Reason::Holder, |token| Event::TokenResumed { token });
     let ended = Event::TokenRevoked { token: own, reason };
     let cases = [
-        (Actor::Authority, standing(2), true),
-        (Actor::Authority, standing(3), false),
-        (by(2), standing(3), true),
-        (by(3), standing(3), false),
-        (by(3), resumed(own), true),
-        (by(3), resumed(foreign), false),
-        (by(2), resumed(foreign), true),
-        (possession, ended, true),
+        (Actor::Authority, standing(2), Some(About)),
+        (Actor::Authority, standing(3), None),
+        (by(2), standing(3), Some(Did)),
+        (by(2), standing(2), Some(Did)),
+        (by(3), standing(3), None),
+        (by(3), resumed(own), Some(About)),
+        (by(3), resumed(foreign), None),
+        (by(2), resumed(foreign), Some(Did)),
+        (possession, ended, Some(About)),
         // The words of whoever ordered an erasure are its own.
-        (by(3), erased.clone(), false),
-        (by(2), erased, true),
+        (by(3), erased.clone(), None),
+        (by(2), erased, Some(Did)),
     ];
     for (actor, event, due) in cases {
         let record = Record {
@@ -208,8 +268,8 @@ fn words_are_about_whom_they_concern() {
             aside: None,
             event,
         };
-        let found = concerns(&record, subject(2), |id| id == own);
-        assert_eq!(found, due, "{record:?}");
+        let told = concerns(&record, subject(2), |id| id == own);
+        assert_eq!(told, due, "{record:?}");
     }
 }
 
@@ -223,7 +283,13 @@ fn erasing_is_for_whoever_manages_all_of_the_kind() {
         let (refused, _) = code(&openings(&authority, &dead, later));
         let due = (n != own::TOKENS_WRITE).then_some(Refusal::ScopeMissing);
         assert_eq!(refused, due, "scope {n}");
-        let (refused, _) = code(&words(&authority, subject(2), TENANT, &[], &directory));
+        let (refused, _) = code(&words(
+            &authority,
+            subject(2),
+            &found(TENANT, &[]),
+            &directory,
+            later,
+        ));
         let due = if n == own::SUBJECTS_WRITE {
             Refusal::StateConflict
         } else {
@@ -301,8 +367,8 @@ fn no_more_goes_at_once_than_the_writer_can_bear() {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(64) })]
 
-    /// Whatever the lengths of the histories: each index stands in one event, each token too, and with all of its events unless
-    /// these are more than one event can name.
+    /// Whatever the lengths of the histories: each index stands in one event, with the token whose it is and no other; and each
+    /// token in one event, unless it has more events than one can name.
     #[test]
     fn each_event_names_whole_tokens(lengths in prop::collection::vec(1..6000u64, 1..8)) {
         let mut next = 0;
@@ -322,17 +388,15 @@ proptest! {
             let Event::Erased(erasure) = event else { panic!("{event:?}") };
             prop_assert!(erasure.is_sound(next));
             let Erasure::Openings { tokens, indexes } = &erasure else { panic!("{erasure:?}") };
-            let named: std::collections::BTreeSet<_> = indexes.iter().map(|i| whose.remove(i).unwrap()).collect();
-            prop_assert!(tokens.iter().all(|t| named.contains(t)));
-            // Of a token that is named no event comes later.
-            prop_assert!(tokens.iter().all(|t| whose.values().all(|left| left != t)));
-            prop_assert!(tokens.len() == named.len() || indexes.len() == ERASED_MAX);
+            let named: BTreeSet<_> = indexes.iter().map(|i| whose.remove(i).unwrap()).collect();
+            prop_assert_eq!(&named, &tokens.iter().copied().collect());
+            prop_assert_eq!(named.len(), tokens.len());
             seen.extend(tokens.clone());
         }
         prop_assert!(whose.is_empty());
-        let mut due: Vec<_> = dead.iter().map(|t| t.token.id).collect();
-        seen.sort_unstable();
-        due.sort_unstable();
-        prop_assert_eq!(seen, due);
+        for Traced { token, trace, .. } in &dead {
+            let events = seen.iter().filter(|id| **id == token.id).count();
+            prop_assert_eq!(events, trace.indexes.len().div_ceil(ERASED_MAX));
+        }
     }
 }

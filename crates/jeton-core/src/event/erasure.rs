@@ -27,7 +27,7 @@ pub enum Erasure {
         /// Which tokens: nobody knows them from now on.
         #[n(0)]
         tokens: Vec<TokenId>,
-        /// All their events, in ascending order.
+        /// All their events, in ascending order; of a history that is too long for one event, a part.
         #[n(1)]
         indexes: Vec<u64>,
     },

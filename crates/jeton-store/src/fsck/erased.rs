@@ -4,12 +4,16 @@
 //! Notices are read before the walk, since what they name lies before them. So each is believed in two steps: here, if its own
 //! opening is what its leaf commits to; and then, when the walk has come to it, if it stands under its tenant's next tags.
 //! Without the tenant's key nobody writes one that passes the second.
+//!
+//! And a leaf may be without its opening only if its tag is that of a token that the notice names: a notice that was led astray
+//! excuses no event of another token.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use jeton_core::{
     event::{Erasure, Event},
-    id::TenantId,
+    id::{TenantId, TokenId},
+    leaf::{TagKey, token_tag},
 };
 
 use super::opening::Opening;
@@ -19,7 +23,15 @@ use crate::{Reader, StoreError};
 struct Notice {
     index: u64,
     tenant: TenantId,
+    /// Whose openings it erased.
+    tokens: Vec<TokenId>,
 }
+
+/// So often the tag of a leaf may be looked for among all tags of a notice in vain, before none is any more.
+const IN_VAIN_MAX: u32 = 16;
+
+/// The tags that the next leaves have that a notice names: of each of its tokens one.
+type Due = HashMap<[u8; 32], (TokenId, u64)>;
 
 /// An index that a notice names.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,6 +48,11 @@ pub struct Erased {
     openings: Vec<Named>,
     words: Vec<Named>,
     replayed: HashSet<u64>,
+    /// How many events each token can have had, that a notice names.
+    events: HashMap<TokenId, u64>,
+    /// By the notice's index, while its leaves are come upon.
+    due: HashMap<u64, Due>,
+    in_vain: u32,
 }
 
 impl Erased {
@@ -61,13 +78,25 @@ impl Erased {
                 index: *index,
                 notice,
             });
+            let mut tokens = Vec::new();
             match erasure {
-                Erasure::Openings { .. } => erased.openings.extend(named),
+                Erasure::Openings {
+                    tokens: whose,
+                    indexes,
+                } => {
+                    erased.openings.extend(named);
+                    tokens.clone_from(whose);
+                    let count = u64::try_from(indexes.len()).unwrap_or(u64::MAX);
+                    for token in whose {
+                        *erased.events.entry(*token).or_default() += count;
+                    }
+                }
                 Erasure::Words { .. } => erased.words.extend(named),
             }
             erased.notices.push(Notice {
                 index: stored.index,
                 tenant: record.tenant,
+                tokens,
             });
         }
         erased.openings.sort_unstable();
@@ -94,7 +123,53 @@ impl Erased {
             .is_ok()
         {
             self.replayed.insert(index);
+            self.due.remove(&index);
         }
+    }
+
+    /// Whether a leaf without an opening is an event of a token that a notice of this tenant names, whose `key` it is. Asked of one
+    /// leaf after the other, as they lie in the ledger.
+    pub fn is_of_a_token(
+        &mut self,
+        (index, leaf): (u64, &[u8]),
+        tenant: TenantId,
+        key: &TagKey,
+    ) -> bool {
+        let Some(tag) = token_tag(leaf) else {
+            return false;
+        };
+        let naming = self.naming(&self.openings, index);
+        let naming = naming.filter(|n| n.tenant == tenant);
+        let notices: Vec<u64> = naming.map(|n| n.index).collect();
+        notices.into_iter().any(|n| self.next_tag(n, tag, key))
+    }
+
+    fn next_tag(&mut self, notice: u64, tag: &[u8; 32], key: &TagKey) -> bool {
+        let place = self.notices.binary_search_by_key(&notice, |n| n.index);
+        let Some(tokens) = place.ok().and_then(|at| self.notices.get(at)) else {
+            return false;
+        };
+        let tokens = &tokens.tokens;
+        let make = |token: TokenId, number| key.token_tag(token.bytes(), number);
+        let due = self.due.entry(notice).or_insert_with(|| {
+            let first = tokens.iter().map(|token| (make(*token, 0), (*token, 0)));
+            first.collect()
+        });
+        let mut found = due.remove(tag);
+        if found.is_none() && self.in_vain < IN_VAIN_MAX {
+            // Some of its events were read before it was erased, or an earlier notice named them.
+            let mut all = tokens.iter().flat_map(|token| {
+                let events = self.events.get(token).copied().unwrap_or(0);
+                (0..events).map(|number| (*token, number))
+            });
+            found = all.find(|(token, number)| make(*token, *number) == *tag);
+            self.in_vain += u32::from(found.is_none());
+        }
+        if let Some((token, number)) = found {
+            let next = number.saturating_add(1);
+            due.insert(make(token, next), (token, next));
+        }
+        found.is_some()
     }
 
     /// Whose event it was that lies at an index, as each notice says that names its opening; usually there is one at most.

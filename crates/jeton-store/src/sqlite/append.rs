@@ -1,7 +1,7 @@
 //! Writing: a batch is one transaction.
 
 use jeton_core::id::TokenId;
-use rusqlite::{CachedStatement, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, TransactionBehavior, params};
 
 use super::{LOG_PAGES_MAX, Sqlite, SqliteReader, disk, erased, inconsistent, read, stored};
 use crate::{
@@ -17,21 +17,14 @@ impl Store for Sqlite {
     }
 
     fn append(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        if !self.db.is_autocommit() {
+            return append_batch(&self.db, batch);
+        }
         let tx = self
             .db
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(disk(DOING))?;
-        let head = read::head(&tx)?;
-        if head.size != batch.from {
-            // Another process wrote here: two histories must never meet in one file.
-            return Err(inconsistent("head", "size", head.size));
-        }
-        append_entries(&tx, batch).map_err(disk(DOING))?;
-        append_tiles(&tx, batch)?;
-        let size = batch.from + u64::try_from(batch.entries.len()).unwrap_or_default();
-        tx.prepare_cached("UPDATE head SET size = ?1, frontier = ?2, batch = ?3 WHERE one = 1")
-            .and_then(|mut s| s.execute(params![stored(size), batch.frontier, batch.id]))
-            .map_err(disk(DOING))?;
+        append_batch(&tx, batch)?;
         // A crash before this line leaves nothing of the batch; after it, all. SQLite answers once the WAL is on the disk.
         tx.commit().map_err(disk(DOING))?;
         self.tidy_log()
@@ -100,6 +93,26 @@ impl Store for Sqlite {
 }
 
 impl Sqlite {
+    /// Holds back what is appended from now on until [`Sqlite::release`]: all of it becomes durable together, or nothing does. It
+    /// is held in the write-ahead log, not in memory. After an error the store is good for nothing but being dropped.
+    ///
+    /// # Errors
+    /// [`StoreError::Disk`].
+    pub fn hold(&mut self) -> Result<(), StoreError> {
+        self.db
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(disk(DOING))
+    }
+
+    /// Makes what was held durable.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`], [`StoreError::Disk`]: nothing of it is there.
+    pub fn release(&mut self) -> Result<(), StoreError> {
+        self.db.execute_batch("COMMIT").map_err(disk(DOING))?;
+        self.tidy_log()
+    }
+
     /// Keeps checkpoints that another store has kept, all of them, in one commit: for a store that is built anew.
     ///
     /// # Errors
@@ -155,7 +168,22 @@ impl Sqlite {
     }
 }
 
-fn append_entries(tx: &Transaction<'_>, batch: &Batch<'_>) -> rusqlite::Result<()> {
+fn append_batch(tx: &Connection, batch: &Batch<'_>) -> Result<(), StoreError> {
+    let head = read::head(tx)?;
+    if head.size != batch.from {
+        // Another process wrote here: two histories must never meet in one file.
+        return Err(inconsistent("head", "size", head.size));
+    }
+    append_entries(tx, batch).map_err(disk(DOING))?;
+    append_tiles(tx, batch)?;
+    let size = batch.from + u64::try_from(batch.entries.len()).unwrap_or_default();
+    tx.prepare_cached("UPDATE head SET size = ?1, frontier = ?2, batch = ?3 WHERE one = 1")
+        .and_then(|mut s| s.execute(params![stored(size), batch.frontier, batch.id]))
+        .map(drop)
+        .map_err(disk(DOING))
+}
+
+fn append_entries(tx: &Connection, batch: &Batch<'_>) -> rusqlite::Result<()> {
     let mut statements = Statements::prepare(tx)?;
     for (entry, row) in batch.entries {
         statements.append(entry, row)?;
@@ -175,7 +203,7 @@ struct Statements<'tx> {
 }
 
 impl<'tx> Statements<'tx> {
-    fn prepare(tx: &'tx Transaction<'_>) -> rusqlite::Result<Self> {
+    fn prepare(tx: &'tx Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             event: tx.prepare_cached(
                 "INSERT INTO event (idx, leaf, salt, record) VALUES (?1, ?2, ?3, ?4)",
@@ -260,7 +288,7 @@ impl<'tx> Statements<'tx> {
     }
 }
 
-fn append_tiles(tx: &Transaction<'_>, batch: &Batch<'_>) -> Result<(), StoreError> {
+fn append_tiles(tx: &Connection, batch: &Batch<'_>) -> Result<(), StoreError> {
     for tile in batch.tiles {
         tx.prepare_cached("INSERT INTO tile (level, n, data) VALUES (?1, ?2, ?3)")
             .and_then(|mut s| {

@@ -1,7 +1,7 @@
 //! Erasing: in the transaction of the event that orders it. A crash leaves both or neither.
 
 use jeton_core::{event::Erasure, id::TokenId};
-use rusqlite::{Transaction, params};
+use rusqlite::{Connection, params};
 
 use super::stored;
 use crate::ledger::Entry;
@@ -12,7 +12,7 @@ pub(super) fn salt(salt: Option<Vec<u8>>) -> Option<[u8; 32]> {
 }
 
 /// Removes what an event erases.
-pub(super) fn erase(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()> {
+pub(super) fn erase(tx: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     let tenant = entry.tenant.bytes();
     match &entry.erases {
         None => {}
@@ -43,7 +43,7 @@ pub(super) fn erase(tx: &Transaction<'_>, entry: &Entry) -> rusqlite::Result<()>
 }
 
 /// Removes what was observed of tokens: it is no part of the ledger, so no event need say so.
-pub(super) fn forget_uses(tx: &Transaction<'_>, tokens: &[TokenId]) -> rusqlite::Result<()> {
+pub(super) fn forget_uses(tx: &Connection, tokens: &[TokenId]) -> rusqlite::Result<()> {
     let mut used = tx.prepare_cached("DELETE FROM last_use WHERE token = ?1")?;
     for token in tokens {
         used.execute([token.bytes()])?;

@@ -127,6 +127,10 @@ impl Drop for Sqlite {
     /// Leaves the whole ledger in the one file, though readers may still be open: whoever copies the file of a stopped
     /// authority has all of it. If that fails the log keeps what it holds, and the next start reads it.
     fn drop(&mut self) {
+        // What was held back is given up.
+        if !self.db.is_autocommit() {
+            drop(self.db.execute_batch("ROLLBACK"));
+        }
         let tidied = self
             .db
             .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));

@@ -5,12 +5,13 @@ use std::{ops::Range, sync::Arc};
 
 use jeton_core::{
     decision::Decision,
-    erase::{self, Trace, Traced},
+    erase::{self, Concern, Found, Trace, Traced},
     event::{ERASED_MAX, Event, Record},
     id::{TenantId, TokenId},
-    leaf::{TagKey, decided_at, token_tag},
+    leaf::token_tag,
     refusal::{Blame, Refusal},
     subject::SubjectId,
+    time::Time,
 };
 use jeton_store::{Reader, StoreError};
 use jeton_verify::check::Verifier;
@@ -18,10 +19,15 @@ use jeton_verify::check::Verifier;
 use crate::{
     app::{Ctx, Words, authority, simple},
     node::{
+        keyring::Keyring,
         start::Node,
         writer::{Purpose, Ruling},
     },
 };
+
+mod sealed;
+
+use sealed::sealed;
 
 /// So many events of a trail are read at once.
 const PAGE: u32 = 512;
@@ -31,12 +37,14 @@ const PAGE: u32 = 512;
 pub struct Erased {
     /// Beside so many events words went, or so many openings.
     pub events: u64,
+    /// Beside so many more words stay: the subject did it itself, and was deleted less than a day ago.
+    pub kept: u64,
     /// The ledger's size after it.
     pub size: u64,
 }
 
-/// Erases the words beside events about a deleted subject, beside its tokens', and beside what it did itself; and from where its
-/// tokens were used. To erase again is no error, and erases what has come since.
+/// Erases the words beside events about a deleted subject, beside its tokens', and, a day after it was deleted, beside what it did
+/// itself; and from where its tokens were used. To erase again is no error, and erases what has come since.
 ///
 /// The trail is read beside the writer, from its end back to the subject's first event, and what was found goes in portions. What
 /// is appended meanwhile is not lost: each pass is followed by one over what came during it, until one finds nothing. Little can
@@ -49,23 +57,31 @@ pub struct Erased {
 pub async fn words(ctx: &Ctx, subject: SubjectId) -> Result<Erased, Blame> {
     let node = &ctx.node;
     let _one = node.erasing.lock().await;
-    let mut size = erase_words(ctx, subject, ctx.tenant, Vec::new()).await?;
-    let (mut events, mut born) = (0, 0);
+    let nothing = Found {
+        place: ctx.tenant,
+        indexes: Vec::new(),
+        did: None,
+    };
+    let mut walked = Walked {
+        size: erase_words(ctx, subject, nothing).await?,
+        ..Walked::default()
+    };
     for place in places(ctx) {
-        let mut from = born;
+        let mut from = walked.born;
         loop {
-            let to = node.verifier.size();
-            let walked = pass(ctx, subject, place, from..to).await?;
-            born = walked.born.unwrap_or(born);
-            (events, size) = (events + walked.events, size.max(walked.size));
-            if walked.events == 0 {
+            let (to, before) = (node.verifier.size(), walked.events);
+            pass(ctx, subject, (place, from..to), &mut walked).await?;
+            if walked.events == before {
                 break;
             }
             from = to;
         }
     }
     forget_uses(node, subject).await?;
-    Ok(Erased { events, size })
+    let Walked {
+        events, kept, size, ..
+    } = walked;
+    Ok(Erased { events, kept, size })
 }
 
 /// In whose trails a caller's subjects can have words: its own tenant's first. The operator acts in all.
@@ -77,51 +93,77 @@ fn places(ctx: &Ctx) -> Vec<TenantId> {
     core::iter::once(ctx.tenant).chain(others).collect()
 }
 
-/// What a pass over a trail came upon.
+/// What the passes came upon.
 #[derive(Default)]
 struct Walked {
     events: u64,
+    kept: u64,
     size: u64,
     /// The index of the subject's first event: nothing of it lies before.
-    born: Option<u64>,
+    born: u64,
+    /// When the subject was deleted. Its own trail is read first, and from its end: so it is known before anything that the
+    /// subject did.
+    deleted: Option<Time>,
 }
 
 async fn pass(
     ctx: &Ctx,
     subject: SubjectId,
-    place: TenantId,
-    range: Range<u64>,
-) -> Result<Walked, Blame> {
-    let mut walked = Walked::default();
+    (place, range): (TenantId, Range<u64>),
+    walked: &mut Walked,
+) -> Result<(), Blame> {
     let (mut before, mut found) = (range.end, Vec::new());
     loop {
         let page = page(&ctx.node, subject, place, before).await?;
-        found.extend(page.found.into_iter().filter(|i| *i >= range.start));
-        walked.born = page.born;
+        walked.born = page.born.unwrap_or(walked.born);
+        walked.deleted = walked.deleted.or(page.deleted);
+        let now = ctx.node.clock.time();
+        for (index, concern) in page.found {
+            if index < range.start {
+                continue;
+            }
+            if erase::may_go(concern, walked.deleted, now) {
+                found.push((index, concern));
+            } else {
+                walked.kept += 1;
+            }
+        }
         let next = page.last.filter(|last| *last > range.start);
         let next = next.filter(|_| page.born.is_none());
         let full = found.len() + usize::try_from(PAGE).unwrap_or(usize::MAX) > ERASED_MAX;
         if (full || next.is_none()) && !found.is_empty() {
             walked.events += u64::try_from(found.len()).unwrap_or_default();
-            let mut indexes = core::mem::take(&mut found);
-            indexes.reverse();
-            walked.size = erase_words(ctx, subject, place, indexes).await?;
+            let found = named(place, core::mem::take(&mut found), walked.deleted);
+            walked.size = erase_words(ctx, subject, found).await?;
         }
         match next {
             Some(next) => before = next,
-            None => return Ok(walked),
+            None => return Ok(()),
         }
     }
 }
 
+/// What was found, youngest first, as the rule takes it.
+fn named(place: TenantId, found: Vec<(u64, Concern)>, deleted: Option<Time>) -> Found {
+    let did = found.iter().any(|(_, concern)| *concern == Concern::Did);
+    Found {
+        place,
+        indexes: found.into_iter().rev().map(|(index, _)| index).collect(),
+        did: deleted.filter(|_| did),
+    }
+}
+
 /// A page of a trail, youngest first.
+#[derive(Default)]
 struct Page {
     /// Events with words that shall go.
-    found: Vec<u64>,
+    found: Vec<(u64, Concern)>,
     /// The oldest event that was looked at.
     last: Option<u64>,
     /// The subject's first event.
     born: Option<u64>,
+    /// When it was deleted.
+    deleted: Option<Time>,
 }
 
 async fn page(
@@ -130,21 +172,26 @@ async fn page(
     place: TenantId,
     before: u64,
 ) -> Result<Page, Blame> {
-    let verifier = Arc::clone(&node.verifier);
+    let (verifier, keyring) = (Arc::clone(&node.verifier), Arc::clone(&node.keyring));
     let read = node.read(move |reader| {
         let trail = reader.trail(place, Some(before), PAGE)?;
         let mut page = Page {
-            found: Vec::new(),
             last: trail.last().map(|t| t.index),
-            born: None,
+            ..Page::default()
         };
         for line in trail {
             let read = minicbor::decode::<Record>(&line.record);
             let record = read.map_err(|_| wrong("event", "record", line.index))?;
-            let concerns = erase::concerns(&record, subject, |id| owns(&verifier, subject, id));
-            if concerns && line.words.is_some() {
-                page.found.push(line.index);
+            let concern = erase::concerns(&record, subject, |id| owns(&verifier, subject, id));
+            let Some(concern) = concern else {
+                continue;
+            };
+            // Who can write rows must not choose whose words go.
+            let record = sealed(reader, keyring.seal_key(), place, line.index)?.record;
+            if line.words.is_some() {
+                page.found.push((line.index, concern));
             }
+            page.deleted = page.deleted.or(erase::deleted(&record, subject));
             if is_first(&record, subject) {
                 page.born = Some(line.index);
                 break;
@@ -167,12 +214,8 @@ fn is_first(record: &Record, subject: SubjectId) -> bool {
     created && record.event.about(record.tenant) == *subject.bytes()
 }
 
-async fn erase_words(
-    ctx: &Ctx,
-    subject: SubjectId,
-    place: TenantId,
-    indexes: Vec<u64>,
-) -> Result<u64, Blame> {
+async fn erase_words(ctx: &Ctx, subject: SubjectId, found: Found) -> Result<u64, Blame> {
+    let place = found.place;
     let (token, words) = (ctx.token, Words::of(ctx).to_json());
     let submitted = ctx.node.writer.submit(Purpose::Grow, move |facts| {
         let authority = match authority(facts, token) {
@@ -184,7 +227,7 @@ async fn erase_words(
             actor: authority.actor(),
             request: None,
             words,
-            decision: erase::words(&authority, subject, place, &indexes, facts.directory),
+            decision: erase::words(&authority, subject, &found, facts.directory, facts.now),
         }
     });
     submitted.await.map(|done| done.size)
@@ -245,8 +288,11 @@ pub async fn openings(ctx: &Ctx, tokens: &[TokenId]) -> Result<Erased, Blame> {
             erase::openings(authority, &dead, facts.now)
         },
     );
-    let size = size.await?;
-    Ok(Erased { events, size })
+    Ok(Erased {
+        events,
+        kept: 0,
+        size: size.await?,
+    })
 }
 
 fn nobody(at: usize) -> Blame {
@@ -260,8 +306,8 @@ async fn trace(
     token: TokenId,
     at: usize,
 ) -> Result<Trace, Blame> {
-    let key = node.keyring.tag_key(tenant).ok_or(Refusal::Unavailable)?;
-    let read = node.read(move |reader| traced(reader, &key, tenant, token));
+    let keyring = Arc::clone(&node.keyring);
+    let read = node.read(move |reader| traced(reader, &keyring, tenant, token));
     let trace = read.await.map_err(|error| unreadable(&error))?;
     trace.ok_or_else(|| nobody(at))
 }
@@ -270,7 +316,7 @@ async fn trace(
 /// an erasure take what keeps another token dead.
 fn traced(
     reader: &mut dyn Reader,
-    key: &TagKey,
+    keyring: &Keyring,
     tenant: TenantId,
     token: TokenId,
 ) -> Result<Option<Trace>, StoreError> {
@@ -291,14 +337,18 @@ fn traced(
         }
     }
     indexes.reverse();
+    let key = keyring.tag_key(tenant);
     let mut last = None;
     for (sequence, index) in (0u64..).zip(&indexes) {
-        let leaves = reader.leaves(*index, 1)?;
-        let leaf = leaves.first().map(Vec::as_slice).unwrap_or_default();
-        if token_tag(leaf) != Some(&key.token_tag(token.bytes(), sequence)) {
+        let event = sealed(reader, keyring.seal_key(), tenant, *index)?;
+        let tag = key
+            .as_ref()
+            .map(|key| key.token_tag(token.bytes(), sequence));
+        let tagged = tag.is_some() && token_tag(&event.leaf) == tag.as_ref();
+        if !tagged || event.record.event.token() != Some(token) {
             return Err(wrong("trail", "previous", *index));
         }
-        last = decided_at(leaf);
+        last = Some(event.record.at);
     }
     Ok(last.map(|last| Trace { indexes, last }))
 }

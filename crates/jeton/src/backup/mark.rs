@@ -23,24 +23,24 @@ pub fn read(dir: &Path) -> Result<Option<Mark>, BackupError> {
     HighWater::read(&path).map_err(BackupError::file("read", &path))
 }
 
-/// How marks are ordered: another epoch is further than any size.
-#[must_use]
-pub fn height(mark: &Mark) -> (u32, u64) {
-    (mark.epoch, mark.size)
-}
-
-/// Raises the mark of a directory; one that stands as high already stays. Durable when it returns.
+/// Raises the mark of a directory; one that stands as high already stays, unless it knew less. Durable when it returns.
 ///
 /// # Errors
 /// [`BackupError`] if it cannot be read or written.
 pub fn raise(dir: &Path, to: Mark) -> Result<Mark, BackupError> {
     match read(dir)? {
-        Some(there) if height(&there) >= height(&to) => Ok(there),
+        Some(there) if !rises(&there, &to) => Ok(there),
         Some(_) | None => {
             write_private(&dir.join(NAME), to.text().as_bytes())?;
             Ok(to)
         }
     }
+}
+
+/// Whether a mark says more than the one that is there.
+fn rises(there: &Mark, to: &Mark) -> bool {
+    let settles = there.is_unknown() && !to.is_unknown();
+    (to.certain(), settles) > (there.certain(), false)
 }
 
 #[cfg(test)]
@@ -50,22 +50,31 @@ mod tests {
     use jeton_tlog::Hash;
 
     use super::*;
+    use crate::node::high_water::Seen;
 
-    fn mark(epoch: u32, size: u64, root: Option<Hash>) -> Mark {
-        Mark { size, root, epoch }
+    fn mark(epoch: u32, size: u64, seen: Seen) -> Mark {
+        Mark { size, seen, epoch }
     }
 
     #[test]
     fn a_mark_only_rises_and_is_read_as_it_was_written() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(read(dir.path()).unwrap(), None);
-        let seven = mark(2, 7, Some(Hash::EMPTY));
+        let seven = mark(2, 7, Seen::Root(Hash::EMPTY));
         assert_eq!(raise(dir.path(), seven).unwrap(), seven);
-        for lower in [mark(2, 6, None), mark(2, 7, None), mark(1, 100, None)] {
+        for lower in [
+            mark(2, 6, Seen::Size),
+            mark(2, 8, Seen::Unknown),
+            mark(1, 100, Seen::Size),
+        ] {
             assert_eq!(raise(dir.path(), lower).unwrap(), seven);
             assert_eq!(read(dir.path()).unwrap(), Some(seven));
         }
-        for higher in [mark(2, 8, None), mark(3, 1, Some(Hash::EMPTY))] {
+        for higher in [
+            mark(2, 9, Seen::Unknown),
+            mark(2, 8, Seen::Root(Hash::EMPTY)),
+            mark(3, 1, Seen::Root(Hash::EMPTY)),
+        ] {
             assert_eq!(raise(dir.path(), higher).unwrap(), higher);
             assert_eq!(read(dir.path()).unwrap(), Some(higher));
         }
@@ -75,7 +84,7 @@ mod tests {
     fn what_is_no_mark_is_not_written_over() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join(NAME), "soon\n").unwrap();
-        assert!(raise(dir.path(), mark(1, 12, None)).is_err());
+        assert!(raise(dir.path(), mark(1, 12, Seen::Size)).is_err());
         let there = fs::read_to_string(dir.path().join(NAME)).unwrap();
         assert_eq!(there, "soon\n");
     }

@@ -72,7 +72,7 @@ pub fn rebuild<R: Read>(
     own(walk, keyring, building.state())?;
     building.append()?;
     building.observe(&mut uses)?;
-    let (mut store, state) = building.end();
+    let (mut store, state) = building.end().map_err(BackupError::replayed)?;
     store.keep_checkpoints(&checkpoints)?;
     let header = walk.header();
     let rebuilt = Rebuilt {

@@ -8,11 +8,12 @@ use crate::{
         error::BackupError,
         mark::Mark,
         rebuild::{Rebuilt, rebuild},
-        swap::{self, FRESH, FRESH_KEYRING, Later, Replaced, Swap, Unreadable},
+        swap::{self, FRESH, FRESH_KEYRING, Replaced, Swap, Unreadable},
         walk::Walk,
     },
     node::{
         dir::lock,
+        high_water::Later,
         keyring::{Kek, Keyring, write_private},
     },
 };
@@ -49,7 +50,7 @@ impl Restored {
     pub fn is_behind(&self) -> bool {
         let (mark, rebuilt) = (&self.mark, &self.rebuilt);
         let size = mark.size != rebuilt.size || mark.epoch > rebuilt.epoch;
-        size || mark.root.is_some_and(|root| root != rebuilt.root)
+        size || mark.root().is_some_and(|root| root != rebuilt.root)
     }
 }
 

@@ -38,7 +38,10 @@ use crate::{
         mark::{self, Mark},
         rebuild::Rebuilt,
     },
-    node::dir::root_at,
+    node::{
+        dir::root_at,
+        high_water::{Later, Seen},
+    },
 };
 
 /// The store's file.
@@ -49,15 +52,6 @@ pub const FRESH: &str = "ledger.db.new";
 pub const FRESH_KEYRING: &str = "keyring.restored";
 /// What the engine keeps beside a file, and would play into another one of that name.
 const BESIDE: [&str; 3] = ["-wal", "-journal", "-shm"];
-
-/// What is known of what was served after the backup.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Later {
-    /// Only what this directory knows.
-    Unknown,
-    /// Somebody vouches that nothing was.
-    Nothing,
-}
 
 /// What to do with a store that cannot be read.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -199,28 +193,32 @@ fn due(
     let there = mark::read(dir)?;
     // Of two that are as high the one in the file was told first.
     let known = match (there, old) {
-        (Some(there), Some(old)) if mark::height(&old) > mark::height(&there) => Some(old),
+        (Some(there), Some(old)) if old.certain() > there.certain() => Some(old),
         (Some(there), _) => Some(there),
         (None, old) => old,
     };
     let (size, epoch) = (rebuilt.size, rebuilt.epoch);
+    // What nobody knew before is not known now, unless somebody vouches.
+    let unknown = there.filter(|there| there.is_unknown() && later == Later::Unknown);
     if let Some(known) = known.filter(|known| known.epoch >= epoch) {
         let fresh = dir.join(FRESH);
+        let reached = known.certain() == (epoch, size) && !known.is_unknown();
         // A mark that the backup does not come to, or not on this way, stays: the start compares both.
-        if mark::height(&known) >= (epoch, size) || !comes_to(&fresh, known)? {
-            return Ok(known);
+        if known.certain() > (epoch, size) || reached || !comes_to(&fresh, known)? {
+            let unknown = unknown.is_some_and(|unknown| unknown.epoch >= known.epoch);
+            return Ok(if unknown && !known.is_unknown() {
+                Mark::unknown_after(known.size, known.epoch)
+            } else {
+                known
+            });
         }
     }
     // This directory has not seen what the backup holds: so it cannot know what came after it.
     Ok(match later {
-        Later::Unknown => Mark {
-            size: size + 1,
-            root: None,
-            epoch,
-        },
+        Later::Unknown => Mark::unknown_after(size, epoch),
         Later::Nothing => Mark {
             size,
-            root: Some(rebuilt.root),
+            seen: Seen::Root(rebuilt.root),
             epoch,
         },
     })
@@ -228,7 +226,7 @@ fn due(
 
 /// Whether a store had this root when it was that large.
 fn comes_to(store: &Path, mark: Mark) -> Result<bool, BackupError> {
-    let Some(root) = mark.root else {
+    let Some(root) = mark.root() else {
         return Ok(true);
     };
     let mut reader = SqliteReader::open(store)?;
@@ -270,7 +268,7 @@ fn close(path: &Path) -> Result<Mark, StoreError> {
     store.settle()?;
     Ok(Mark {
         size: head.size,
-        root: Some(tree.root()),
+        seen: Seen::Root(tree.root()),
         epoch,
     })
 }

@@ -155,7 +155,7 @@ fn found<T>(result: Result<T, BackupError>, file: &Path, out: Out) -> Result<T, 
 }
 
 /// Works on a thread that may block, and shows people how far it is.
-async fn work<T: Send + 'static>(
+pub(super) async fn work<T: Send + 'static>(
     doing: &'static str,
     job: impl FnOnce(&AtomicU64) -> T + Send + 'static,
 ) -> Result<T, Fault> {

@@ -1,11 +1,12 @@
 //! `jeton log recover` and `jeton log new-epoch`: the two ways out of a quarantine, for a stopped authority.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::atomic::Ordering::Relaxed};
 
 use clap::Args;
 use serde_json::json;
 
 use super::{
+    backup::work,
     fault::{Fault, USAGE},
     out::Out,
 };
@@ -13,8 +14,9 @@ use crate::{
     capability::Clock,
     node::{
         epoch::{self, Order},
+        high_water::Later,
         keyring::Kek,
-        recover::{RecoverError, recover},
+        recover::{self, Missing, RecoverError, recover},
         start::{Place, StartError},
     },
 };
@@ -24,8 +26,12 @@ Examples:
   jeton log recover --data-dir /var/lib/jeton --from-mirror /srv/mirror
 
 The mirror is a directory that `jeton log mirror --openings` has kept. Its checkpoint must bear a signature of one of this authority's \
-own keys, its beginning must be what the store holds, and each event of the rest is believed as at a start. Where the mirror ends \
-before what was shown, the next start is still in quarantine.";
+own keys, its beginning must be what the store holds, and each event of the rest is believed as at a start. All of it becomes durable \
+at once, or nothing. Where the mirror ends before what was shown, the next start is still in quarantine.
+
+After a backup was restored on a machine that does not know how far the authority had come, no mirror can say that it has all: more \
+may have been served after its last event, a revocation too. So the next start stays in quarantine, unless you know that nothing \
+was (the authority was stopped before the mirror went its last round) and say so with --nothing-later.";
 
 const EPOCH_EXAMPLES: &str = "\
 Examples:
@@ -71,6 +77,9 @@ pub(super) struct Recover {
     /// The directory of a mirror that was kept with --openings
     #[arg(long, value_name = "DIR")]
     from_mirror: PathBuf,
+    /// Vouch that nothing was served after the mirror's last event, where the directory cannot know
+    #[arg(long)]
+    nothing_later: bool,
 }
 
 /// Why.
@@ -98,34 +107,60 @@ fn failed(error: &StartError) -> Fault {
     }
 }
 
+fn unrecovered(error: &RecoverError) -> Fault {
+    match error {
+        RecoverError::Start(error) => failed(error),
+        RecoverError::Mirror(error) => super::log::fault(error),
+        RecoverError::NothingThere { .. } => Fault::failed(error.to_string()).hint(
+            "if you know that nothing was served after what the store holds, say so: `jeton log recover --nothing-later` with a \
+             mirror of the same size, or `jeton backup restore --is-latest`",
+        ),
+        RecoverError::Store(_)
+        | RecoverError::Key(_)
+        | RecoverError::Policy(_)
+        | RecoverError::OtherShown { .. }
+        | RecoverError::OtherHistory { .. } => match core::error::Error::source(error) {
+            Some(cause) => Fault::caused(error.to_string(), cause),
+            None => Fault::failed(error.to_string()),
+        },
+    }
+}
+
 /// Brings the missing part back.
 pub(super) async fn bring_back(args: Recover, out: Out) -> Result<(), Fault> {
     let place = args.stopped.place()?;
     let from = args.from_mirror;
-    let working = tokio::task::spawn_blocking(move || recover(&place, &from));
-    let ended = working.await;
-    let done = ended.map_err(|e| Fault::caused("the recovery ended badly", &e))?;
-    let done = done.map_err(|error| match &error {
-        RecoverError::Start(error) => failed(error),
-        RecoverError::Mirror(error) => super::log::fault(error),
-        RecoverError::Store(_)
-        | RecoverError::Key(_)
-        | RecoverError::Policy(_)
-        | RecoverError::NothingThere { .. }
-        | RecoverError::OtherHistory { .. } => match core::error::Error::source(&error) {
-            Some(cause) => Fault::caused(error.to_string(), cause),
-            None => Fault::failed(error.to_string()),
-        },
-    })?;
-    let told = json!({
-        "data_dir": args.stopped.data_dir, "before": done.before, "size": done.size, "shown_size": done.missing,
+    let later = if args.nothing_later {
+        Later::Nothing
+    } else {
+        Later::Unknown
+    };
+    let done = work("recovering", move |events| {
+        let mirror = &from;
+        let order = recover::Order { mirror, later };
+        recover(&place, &order, &mut |there| events.store(there, Relaxed))
     });
-    let more = match done.missing {
-        None => "It holds all that was shown: start it.".to_owned(),
-        Some(shown) => format!(
-            "{shown} events were shown: it is still in quarantine. Find a mirror that goes further, or `jeton log new-epoch`."
+    let done = done.await?.map_err(|error| unrecovered(&error))?;
+    let (more, shown) = match done.missing {
+        Missing::Nothing => ("It holds all that was shown: start it.".to_owned(), None),
+        Missing::Shown(shown) => (
+            format!(
+                "{shown} events were shown: it is still in quarantine. Find a mirror that goes further, or `jeton log new-epoch`."
+            ),
+            Some(shown),
+        ),
+        Missing::Unknown => (
+            "A backup was restored here, and nobody knows whether more was served after the mirror's last event: it is still in \
+             quarantine. If you know that nothing was, say --nothing-later; else find a mirror that goes further, or `jeton log \
+             new-epoch`."
+                .to_owned(),
+            None,
         ),
     };
+    let told = json!({
+        "data_dir": args.stopped.data_dir, "before": done.before, "size": done.size, "shown_size": shown,
+        "quarantine": done.missing != Missing::Nothing,
+    });
     let words = format!(
         "{} events are back: from {} to {}. {more}",
         done.size - done.before,

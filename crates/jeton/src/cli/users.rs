@@ -188,6 +188,10 @@ pub(super) async fn erase(
     let path = format!("/v1/{noun}/{subject}/erase");
     let erased = Remote::open(link)?.post(&path).await?;
     let events = erased.get("events").and_then(Value::as_u64).unwrap_or(0);
-    let words = format!("The words beside {events} events are erased");
+    let mut words = format!("The words beside {events} events are erased");
+    if let Some(kept) = erased.get("kept").and_then(Value::as_u64) {
+        let more = "more stay until 24 hours after it was deleted, since it did them itself: erase again then";
+        words = format!("{words}; those beside {kept} {more}");
+    }
     out.done(&erased, &words)
 }

@@ -27,11 +27,16 @@ const TOKENS_MAX: usize = 256;
 pub struct ErasedView {
     /// The words beside so many events are gone, or so many events whole; their leaves in the ledger stay.
     pub events: u64,
+    /// Beside so many events words stay for now: what a user or application did itself, until 24 hours after it was deleted.
+    /// Erase again then. Left out if there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
 }
 
 fn told(erased: Erased) -> Reply<ErasedView> {
-    let Erased { events, size } = erased;
-    Reply::new(StatusCode::OK, ErasedView { events }).at(size)
+    let Erased { events, kept, size } = erased;
+    let kept = Some(kept).filter(|kept| *kept > 0);
+    Reply::new(StatusCode::OK, ErasedView { events, kept }).at(size)
 }
 
 /// Erases the words beside a subject: to the end, though the caller hangs up, since a long trail takes its time.

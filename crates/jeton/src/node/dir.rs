@@ -121,8 +121,13 @@ pub(super) fn older(
     };
     // A mark of an earlier epoch is over: the ledger says itself that one began since.
     if let Some(mark) = mark.filter(|m| m.epoch >= end.epoch) {
+        // Nor does a store that has grown by a mirror know what came after that.
+        if mark.is_unknown() {
+            let served = mark.size.max(end.size.saturating_add(1));
+            return Ok(Some(why(Memory::Nobody, served)));
+        }
         let less = mark.size > end.size || mark.epoch > end.epoch;
-        if less || differs(reader, mark.size, mark.root)? {
+        if less || differs(reader, mark.size, mark.root())? {
             return Ok(Some(why(Memory::HighWater, mark.size)));
         }
     }

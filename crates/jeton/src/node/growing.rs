@@ -19,7 +19,7 @@ use crate::{
     capability,
     node::{
         keyring::Keyring,
-        learn::{Believed, Learnt, believe, next_of, unsound},
+        learn::{Believed, Learnt, believe, explain, explained, next_of, unsound},
         start::StartError,
     },
 };
@@ -67,8 +67,12 @@ impl<'a> Growing<'a> {
     }
 
     /// The store and its state, once all was appended.
-    pub(crate) fn end(self) -> (Sqlite, Learnt) {
-        (self.store, self.state)
+    ///
+    /// # Errors
+    /// [`StartError::Unsound`] if a leaf has no opening, and no event said that it erased it.
+    pub(crate) fn end(self) -> Result<(Sqlite, Learnt), StartError> {
+        explained(&self.state)?;
+        Ok((self.store, self.state))
     }
 
     /// Believes the next event, and appends it with those before it once they are enough: how many the store has then.
@@ -98,13 +102,14 @@ impl<'a> Growing<'a> {
         Ok(())
     }
 
-    /// A leaf whose opening is gone. It stands there with an empty one until the event comes that erased it, which whoever
-    /// brings the events has made sure of in the end.
+    /// A leaf whose opening is gone. It stands there with an empty one until the event comes that erased it: that may take many
+    /// batches, so nobody may believe such a store before [`Growing::end`]. It is held back, or in a file that no start opens.
     fn gap(&mut self, stored: &Stored, tenant: TenantId) -> Result<Entry, StartError> {
         let state = &mut self.state;
         next_of(state, self.keyring, stored, tenant)?;
         self.tiles.extend(state.sealer.push(&stored.leaf));
         unsound(stored.index, state.directory.skip(stored.index, tenant))?;
+        state.gaps.note(stored.index, tenant, &stored.leaf);
         Ok(Entry {
             index: stored.index,
             tenant,
@@ -124,6 +129,7 @@ impl<'a> Growing<'a> {
             about_sequence,
         } = believe(&self.state, self.keyring, &stored)?;
         let (index, tenant) = (stored.index, record.tenant);
+        explain(&mut self.state, self.keyring, &record)?;
         let state = &mut self.state;
         self.tiles.extend(state.sealer.push(&stored.leaf));
         unsound(index, state.directory.apply(index, &record))?;

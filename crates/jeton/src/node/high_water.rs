@@ -15,40 +15,100 @@ use jeton_tlog::Hash;
 /// `size root epoch`, each as wide as it can get, so that a new mark lies exactly over the old one.
 const MARK_BYTES: usize = 20 + 1 + 44 + 1 + 10 + 1;
 
-/// In place of a root that is not known.
+/// In place of a root: nobody knows what was shown.
 const UNKNOWN: &str = "-";
+/// In place of a root: an older jeton kept none.
+const UNTOLD: &str = "?";
 
 /// The end of a ledger, as it was once shown.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Mark {
     /// How many events it had.
     pub size: u64,
-    /// The root above them; a mark of an older jeton has none, nor has one that stands for what may have been served after a
-    /// backup.
-    pub root: Option<Hash>,
+    /// What is known of them.
+    pub seen: Seen,
     /// In which epoch of the ledger, from 1.
     pub epoch: u32,
 }
 
+/// What a mark knows of the events below it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Seen {
+    /// The root above them.
+    Root(Hash),
+    /// How many, and no more: a mark of an older jeton.
+    Size,
+    /// All but the last were shown, and nobody knows what after them: a backup was restored where nothing remembers. However
+    /// large the store grows, it may lack a revocation until somebody vouches that nothing came later.
+    Unknown,
+}
+
+/// What is known of what was served after a backup, or after the end of a mirror.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Later {
+    /// Only what this directory knows.
+    Unknown,
+    /// Somebody vouches that nothing was.
+    Nothing,
+}
+
 impl Mark {
+    /// The mark of an end after which nobody knows what was served.
+    #[must_use]
+    pub const fn unknown_after(size: u64, epoch: u32) -> Self {
+        Self {
+            size: size.saturating_add(1),
+            seen: Seen::Unknown,
+            epoch,
+        }
+    }
+
+    /// How far the ledger was shown for certain: marks are ordered by this, since another epoch is further than any size.
+    #[must_use]
+    pub const fn certain(&self) -> (u32, u64) {
+        match self.seen {
+            Seen::Root(_) | Seen::Size => (self.epoch, self.size),
+            Seen::Unknown => (self.epoch, self.size.saturating_sub(1)),
+        }
+    }
+
+    /// The root above its events, if it knows that.
+    #[must_use]
+    pub const fn root(&self) -> Option<Hash> {
+        match self.seen {
+            Seen::Root(root) => Some(root),
+            Seen::Size | Seen::Unknown => None,
+        }
+    }
+
+    /// Whether nobody knows what was shown.
+    #[must_use]
+    pub const fn is_unknown(&self) -> bool {
+        matches!(self.seen, Seen::Unknown)
+    }
+
     fn read(text: &str) -> Option<Self> {
         let mut words = text.split_ascii_whitespace();
         let size = words.next()?.parse().ok()?;
-        let root = match words.next() {
-            None | Some(UNKNOWN) => None,
-            Some(root) => Some(Hash::from_base64(root)?),
+        let seen = match words.next() {
+            None | Some(UNTOLD) => Seen::Size,
+            Some(UNKNOWN) => Seen::Unknown,
+            Some(root) => Seen::Root(Hash::from_base64(root)?),
         };
         let epoch = match words.next() {
             None => 1,
             Some(epoch) => epoch.parse().ok()?,
         };
-        words.next().is_none().then_some(Self { size, root, epoch })
+        words.next().is_none().then_some(Self { size, seen, epoch })
     }
 
     pub(crate) fn text(&self) -> String {
-        let root = self.root.map(|r| r.to_string());
-        let root = root.as_deref().unwrap_or(UNKNOWN);
-        format!("{:020} {root:<44} {:010}\n", self.size, self.epoch)
+        let seen = match self.seen {
+            Seen::Root(root) => root.to_string(),
+            Seen::Size => UNTOLD.to_owned(),
+            Seen::Unknown => UNKNOWN.to_owned(),
+        };
+        format!("{:020} {seen:<44} {:010}\n", self.size, self.epoch)
     }
 }
 
@@ -112,7 +172,7 @@ mod tests {
     fn mark_of(size: u64) -> Mark {
         Mark {
             size,
-            root: Some(Hash::from_bytes([9; 32])),
+            seen: Seen::Root(Hash::from_bytes([9; 32])),
             epoch: 2,
         }
     }
@@ -142,7 +202,7 @@ mod tests {
         fs::write(&path, "1234\n").unwrap();
         let due = Mark {
             size: 1234,
-            root: None,
+            seen: Seen::Size,
             epoch: 1,
         };
         assert_eq!(HighWater::read(&path).unwrap(), Some(due));
@@ -151,6 +211,25 @@ mod tests {
             .raise(&mark_of(1235))
             .unwrap();
         assert_eq!(HighWater::read(&path).unwrap(), Some(mark_of(1235)));
+    }
+
+    #[test]
+    fn a_mark_of_what_nobody_knows_is_not_that_of_an_older_jeton() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("high-water");
+        let unknown = Mark::unknown_after(1234, 2);
+        let untold = Mark {
+            seen: Seen::Size,
+            ..unknown
+        };
+        for (mark, certain) in [(unknown, (2, 1234)), (untold, (2, 1235))] {
+            HighWater::open(&path).unwrap().raise(&mark).unwrap();
+            assert_eq!(HighWater::read(&path).unwrap(), Some(mark));
+            assert_eq!(mark.certain(), certain);
+        }
+        // As marks stand there that were left before anything could tell them apart by more than this.
+        fs::write(&path, "1235 - 2\n").unwrap();
+        assert_eq!(HighWater::read(&path).unwrap(), Some(unknown));
     }
 
     #[test]

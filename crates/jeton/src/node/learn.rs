@@ -12,6 +12,7 @@ use jeton_store::{Continue, Reader, Stored, ledger::Sealer};
 use jeton_verify::index::Index;
 
 use crate::node::{
+    gaps::Gaps,
     keyring::{Keyring, KeyringError},
     snapshot,
     start::StartError,
@@ -23,6 +24,8 @@ pub(crate) struct Learnt {
     pub(crate) index: Index,
     pub(crate) sealer: Sealer,
     pub(crate) from_snapshot: u64,
+    /// Leaves that an event which is still to come must explain.
+    pub(crate) gaps: Gaps,
 }
 
 impl Learnt {
@@ -33,6 +36,7 @@ impl Learnt {
             index: Index::default(),
             sealer: Sealer::new(),
             from_snapshot: 0,
+            gaps: Gaps::default(),
         }
     }
 }
@@ -62,6 +66,7 @@ pub(crate) fn learn(
                 index: s.index,
                 sealer,
                 from_snapshot,
+                gaps: Gaps::default(),
             })
         });
     let agrees = |learnt: &Learnt| {
@@ -104,7 +109,9 @@ fn replay(
             }
         },
     )?;
-    wrong.map_or(Ok(state), Err)
+    wrong.map_or(Ok(()), Err)?;
+    explained(&state)?;
+    Ok(state)
 }
 
 /// The leaves whose openings may be missing, and whose they were: as the events that erased them say. Those may lie below a
@@ -136,7 +143,8 @@ fn erased(
     Ok(out)
 }
 
-/// A leaf without its opening: it is one of this tenant's, in its turn, and an event says that it was erased.
+/// A leaf without its opening: it is one of this tenant's, in its turn, and an event says that it was erased. Whether it may
+/// have been is known when the replay comes to that event.
 fn skip_one(
     state: &mut Learnt,
     keyring: &Keyring,
@@ -145,6 +153,7 @@ fn skip_one(
 ) -> Result<(), StartError> {
     next_of(state, keyring, stored, tenant)?;
     state.sealer.push(&stored.leaf);
+    state.gaps.note(stored.index, tenant, &stored.leaf);
     unsound(stored.index, state.directory.skip(stored.index, tenant))
 }
 
@@ -172,6 +181,38 @@ pub(crate) fn next_of(
     })
 }
 
+/// Whether an event has explained each leaf without an opening.
+pub(crate) fn explained(state: &Learnt) -> Result<(), StartError> {
+    match state.gaps.first() {
+        None => Ok(()),
+        Some(index) => Err(StartError::Unsound {
+            index,
+            why: "the leaf has no opening".to_owned(),
+        }),
+    }
+}
+
+/// Holds what an event erased against the tags of the tokens that it names, while these are still known.
+pub(crate) fn explain(
+    state: &mut Learnt,
+    keyring: &Keyring,
+    record: &Record,
+) -> Result<(), StartError> {
+    let Event::Erased(erasure) = &record.event else {
+        return Ok(());
+    };
+    let tenant = record.tenant;
+    let key = keyring
+        .tag_key(tenant)
+        .ok_or(KeyringError::Missing(tenant))?;
+    let (gaps, index) = (&mut state.gaps, &state.index);
+    let explained = gaps.explain((tenant, &key), erasure, |token| index.sequence(token));
+    explained.map_err(|index| StartError::Unsound {
+        index,
+        why: "the erased leaf is none of the tokens that the erasure names".to_owned(),
+    })
+}
+
 fn replay_one(
     state: &mut Learnt,
     keyring: &Keyring,
@@ -184,6 +225,7 @@ fn replay_one(
         return skip_one(state, keyring, stored, *tenant);
     }
     let Believed { record, .. } = believe(state, keyring, stored)?;
+    explain(state, keyring, &record)?;
     state.sealer.push(&stored.leaf);
     unsound(index, state.directory.apply(index, &record))?;
     unsound(index, state.index.apply(index, &record, &state.directory))

@@ -4,6 +4,7 @@ pub mod audit;
 pub(crate) mod dir;
 pub mod disk;
 pub mod epoch;
+mod gaps;
 pub mod growing;
 pub mod high_water;
 pub mod keyring;

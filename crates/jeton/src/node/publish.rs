@@ -21,7 +21,7 @@ use jeton_verify::check::Verifier;
 use tokio::sync::watch;
 
 use crate::node::{
-    high_water::{HighWater, Mark},
+    high_water::{HighWater, Mark, Seen},
     keyring::Keyring,
     quarantine::Gate,
     writer::Writer,
@@ -59,7 +59,7 @@ impl End {
     pub fn mark(&self) -> Mark {
         Mark {
             size: self.size,
-            root: Some(self.root),
+            seen: Seen::Root(self.root),
             epoch: self.epoch,
         }
     }

@@ -19,6 +19,9 @@ pub enum Memory {
     Checkpoint,
     /// A witness, by name.
     Witness(String),
+    /// Nobody: a backup was restored where nothing knows what came after it. The size that was shown may be any, from one more
+    /// than the store holds.
+    Nobody,
 }
 
 impl core::fmt::Display for Memory {
@@ -27,6 +30,7 @@ impl core::fmt::Display for Memory {
             Self::HighWater => f.write_str("the high-water mark"),
             Self::Checkpoint => f.write_str("the newest signed checkpoint"),
             Self::Witness(name) => write!(f, "witness {name}"),
+            Self::Nobody => f.write_str("nobody"),
         }
     }
 }
@@ -49,7 +53,12 @@ impl core::fmt::Display for Quarantine {
             served,
             stored,
         } = self;
-        if served > stored {
+        if *memory == Memory::Nobody {
+            write!(
+                f,
+                "restored: nobody knows what was served after the backup; the store holds {stored} events"
+            )
+        } else if served > stored {
             write!(
                 f,
                 "rollback: {memory} has seen {served} events, the store holds {stored}"

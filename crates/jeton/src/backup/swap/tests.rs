@@ -239,7 +239,7 @@ fn a_mark_of_another_history_stays_even_where_the_backup_is_longer() {
     let dir = world.copy();
     let other = Mark {
         size: world.old - 1,
-        root: Some(Hash::from_bytes([7; 32])),
+        seen: Seen::Root(Hash::from_bytes([7; 32])),
         epoch: 1,
     };
     fs::remove_file(dir.path().join(mark::NAME)).unwrap();

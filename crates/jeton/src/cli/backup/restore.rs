@@ -9,10 +9,10 @@ use super::{Sealed, found, moment, work};
 use crate::{
     backup::{
         restore::{Order, Restored, restore},
-        swap::{Later, Unreadable},
+        swap::Unreadable,
     },
     cli::{fault::Fault, out::Out},
-    node::keyring::Kek,
+    node::{high_water::Later, keyring::Kek},
 };
 
 const EXAMPLES: &str = "\
@@ -78,7 +78,7 @@ pub(super) async fn run(args: RestoreArgs, out: Out) -> Result<(), Fault> {
         "replaced_size": replaced.and_then(|r| r.head).map(|head| head.size),
         "replaced_file": replaced.map(|r| &r.kept),
         "served_size": mark.size,
-        "served_known": mark.root.is_some(),
+        "served_known": !mark.is_unknown(),
         "keyring_restored": restored.keyring,
         "quarantine": restored.is_behind(),
     });
@@ -110,11 +110,11 @@ fn words(restored: &Restored) -> String {
     if restored.is_behind() {
         let why = if mark.epoch > rebuilt.epoch {
             "an epoch was begun since".to_owned()
+        } else if mark.is_unknown() {
+            let (_, size) = mark.certain();
+            format!("nothing here knows whether more than {size} events were served")
         } else if mark.size <= rebuilt.size {
             format!("other events were served, up to {}", mark.size)
-        } else if mark.root.is_none() {
-            let size = rebuilt.size;
-            format!("nothing here knows whether more than {size} events were served")
         } else {
             let (served, size) = (mark.size, rebuilt.size);
             format!("{served} events were served, the store holds {size}")

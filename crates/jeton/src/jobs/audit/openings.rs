@@ -273,7 +273,7 @@ impl Openings {
         let node = going.means.node;
         let owner = owners
             .into_iter()
-            .find(|owner| self.skip(node, &met.stored, *owner));
+            .find(|owner| self.was_erased(node, &met.stored, *owner));
         let Some(owner) = owner else {
             self.missing.add(1);
             going.found(without_opening(index));
@@ -283,6 +283,14 @@ impl Openings {
         if let Some(kept) = &met.beside {
             going.found(trail::left(kept.index));
         }
+    }
+
+    /// Counts an event whose opening a tenant's notice erased, if it is one of a token that the notice names.
+    fn was_erased(&mut self, node: &Node, stored: &Stored, tenant: TenantId) -> bool {
+        let leaf = (stored.index, stored.leaf.as_slice());
+        let key = node.keyring.tag_key(tenant);
+        let whose = key.is_some_and(|key| self.erased.is_of_a_token(leaf, tenant, &key));
+        whose && self.skip(node, stored, tenant)
     }
 
     /// Counts an event of a tenant that cannot be read, if its leaf is one of the tenant's next.

@@ -96,13 +96,17 @@ fn above(report: &Report, mark: &Mark) -> Option<Finding> {
         // What was shown before the epoch is lost, as the ledger says itself.
         return None;
     }
+    if mark.is_unknown() {
+        let what = "restored: nobody knows what was served after the backup, so a revocation may be missing";
+        return Some(finding(what.to_owned()).field("size"));
+    }
     let shown = mark.size;
     if shown > stored {
         let what = format!("rollback: {shown} events were shown, the store holds {stored}");
         return Some(finding(what).field("size"));
     }
     let root = report.roots.iter().find(|(size, _)| *size == shown)?.1;
-    let other = mark.root.is_some_and(|due| due != root);
+    let other = mark.root().is_some_and(|due| due != root);
     let what =
         format!("another history: of {shown} events, others were shown than the store holds");
     other.then(|| finding(what).field("root").leaf(shown.checked_sub(1)))
@@ -114,6 +118,7 @@ mod tests {
     use jeton_tlog::Hash;
 
     use super::*;
+    use crate::node::high_water::Seen;
 
     fn report(head: u64, epochs: u64) -> Report {
         let epochs = (0..epochs).map(|n| Epoch {
@@ -152,7 +157,12 @@ mod tests {
     }
 
     fn shown(size: u64, root: Option<Hash>, epoch: u32) -> HighWater {
-        HighWater::Shown(Mark { size, root, epoch })
+        let seen = root.map_or(Seen::Size, Seen::Root);
+        HighWater::Shown(Mark { size, seen, epoch })
+    }
+
+    fn unknown(after: u64, epoch: u32) -> HighWater {
+        HighWater::Shown(Mark::unknown_after(after, epoch))
     }
 
     #[test]
@@ -166,6 +176,10 @@ mod tests {
             (shown(6, Some(root(9)), 1), 7, 1, Some("root")),
             (shown(8, Some(root(8)), 1), 7, 1, Some("size")),
             (shown(8, None, 1), 7, 1, Some("size")),
+            // However large the store is, it does not know what came after; a new epoch ends that.
+            (unknown(6, 1), 7, 1, Some("size")),
+            (unknown(7, 1), 7, 1, Some("size")),
+            (unknown(7, 1), 7, 2, None),
             // What was shown before an epoch began is lost by its own word; an epoch that is lost is not.
             (shown(9, Some(root(9)), 1), 7, 2, None),
             (shown(7, Some(root(7)), 2), 7, 2, None),
