@@ -11,7 +11,7 @@ use jeton_tlog::{Checkpoint, Policy, VerifiedCheckpoint, VerifierKey};
 
 use crate::node::{
     dir::root_at,
-    high_water::Mark,
+    high_water::{Mark, Seen},
     quarantine::{Memory, Quarantine},
     start::Node,
     witness::{WitnessClient, WitnessError},
@@ -130,7 +130,7 @@ async fn compare(
         },
         mark: Mark {
             size,
-            root: Some(root),
+            seen: Seen::Root(root),
             epoch,
         },
     })
