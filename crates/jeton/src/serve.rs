@@ -165,6 +165,9 @@ async fn begin(
     })
 }
 
+/// How long a start waits for what witnesses remember.
+const MEMORY_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The witnesses of the configuration. They are asked what they remember before anything is allowed, and what they are is
 /// written into the ledger.
 async fn witnesses(config: &Config, node: &Arc<Node>) -> anyhow::Result<Option<Arc<Quorum>>> {
@@ -174,7 +177,7 @@ async fn witnesses(config: &Config, node: &Arc<Node>) -> anyhow::Result<Option<A
     let quorum = quorum.map(Arc::new);
     if let Some(quorum) = &quorum {
         quorum.is_of(node)?;
-        if let Some(more) = quorum.remember(node).await {
+        if let Some(more) = quorum.remember(node, MEMORY_PATIENCE).await {
             node.gate.close(more.why, Some(more.mark));
         }
     }

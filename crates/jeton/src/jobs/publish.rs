@@ -13,6 +13,7 @@ use crate::node::{
     publish::Signed,
     quorum::Quorum,
     start::Node,
+    witness::WITNESS_TIMEOUT,
     writer::{Purpose, Ruling},
 };
 
@@ -111,7 +112,7 @@ pub async fn remind(node: Arc<Node>, quorum: Option<Arc<Quorum>>, mut stop: watc
             return;
         }
         tokio::select! {
-            more = quorum.remember(&node) => if let Some(more) = more {
+            more = quorum.remember(&node, WITNESS_TIMEOUT) => if let Some(more) = more {
                 node.gate.close(more.why, Some(more.mark));
             },
             _ = stop.changed() => return,

@@ -220,34 +220,45 @@ impl Quorum {
     }
 
     /// What the witnesses remember that the store does not hold: at a start before anything is allowed, and again and again until
-    /// each has been heard once. One that is away then is asked later, since a store that was put back need not have anything to
-    /// cosign.
-    pub async fn remember(&self, node: &Arc<Node>) -> Option<More> {
+    /// each has been heard once. One that takes longer than `patience` is asked later, since a store that was put back need not
+    /// have anything to cosign.
+    pub async fn remember(&self, node: &Arc<Node>, patience: Duration) -> Option<More> {
         let mut asking = JoinSet::new();
         for witness in self.witnesses.iter().filter(|w| !w.heard.load(Relaxed)) {
             let (witness, node) = (Arc::clone(witness), Arc::clone(node));
             let policy = Arc::clone(&self.policy);
             asking.spawn(async move {
-                match witness.recall(&node, &policy).await {
-                    Ok(more) => {
-                        witness.heard.store(true, Relaxed);
-                        more
-                    }
-                    Err(error) => {
-                        told(
-                            &witness.name,
-                            &error,
-                            "a witness cannot say what it remembers",
-                        );
-                        None
-                    }
-                }
+                let recalled = witness.recall(&node, &policy).await;
+                (witness, recalled)
             });
         }
-        let seen = asking.join_all().await;
-        seen.into_iter()
-            .flatten()
-            .max_by_key(|more| more.why.served)
+        let mut most: Option<More> = None;
+        let listening = async {
+            while let Some(answer) = asking.join_next().await {
+                let Ok((witness, recalled)) = answer else {
+                    continue;
+                };
+                match recalled {
+                    // Heard only now: what is not listened to any more is asked for again.
+                    Ok(more) => {
+                        witness.heard.store(true, Relaxed);
+                        let served = |more: &More| more.why.served;
+                        most = most.take().into_iter().chain(more).max_by_key(served);
+                    }
+                    Err(error) => told(
+                        &witness.name,
+                        &error,
+                        "a witness cannot say what it remembers",
+                    ),
+                }
+            }
+        };
+        if tokio::time::timeout(patience, listening).await.is_err() {
+            tracing::warn!(
+                "not every witness has said in time what it remembers: they are asked again"
+            );
+        }
+        most
     }
 
     /// Whether each witness has said once what it remembers.
