@@ -165,6 +165,15 @@ pub trait Reader: Send {
         from: u64,
         each: &mut dyn FnMut(Stored) -> Result<Continue, StoreError>,
     ) -> Result<(), StoreError>;
+    /// The event at this index, if there is one.
+    fn event(&mut self, index: u64) -> Result<Option<Stored>, StoreError> {
+        let mut found = None;
+        self.events(index, &mut |stored| {
+            found = (stored.index == index).then_some(stored);
+            Ok(Continue::No)
+        })?;
+        Ok(found)
+    }
     /// So many leaves from `from` on, without their openings; fewer where the ledger ends, and never with a gap.
     fn leaves(&mut self, from: u64, count: u32) -> Result<Vec<Vec<u8>>, StoreError>;
     /// The events that erased something: what a reader must know before it meets a leaf without an opening.

@@ -9,7 +9,10 @@ use std::path::Path;
 use jeton_tlog::Hash;
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, TransactionBehavior, params};
 
-use crate::{StoreError, sqlite::disk};
+use crate::{
+    StoreError,
+    sqlite::{disk, limit_growth},
+};
 
 const SCHEMA: &str = include_str!("../migrations/sqlite/witness.sql");
 const SCHEMA_VERSION: i64 = 1;
@@ -183,16 +186,7 @@ impl WitnessStore {
     /// # Errors
     /// [`StoreError::Disk`] if the engine does not obey.
     pub fn danger_limit_growth(&mut self, pages: u32) -> Result<(), StoreError> {
-        let doing = "limiting the witness's memory";
-        let there: u32 = self
-            .db
-            .pragma_query_value(None, "page_count", |row| row.get(0))
-            .map_err(disk(doing))?;
-        let max = there.saturating_add(pages);
-        self.db
-            .pragma_update_and_check(None, "max_page_count", max, |row| row.get::<_, u32>(0))
-            .map(drop)
-            .map_err(disk(doing))
+        limit_growth(&self.db, pages, "limiting the witness's memory")
     }
 }
 

@@ -86,16 +86,7 @@ impl Sqlite {
     /// # Errors
     /// [`StoreError::Disk`] if the engine does not obey.
     pub fn danger_limit_growth(&mut self, pages: u32) -> Result<(), StoreError> {
-        let doing = "limiting the store";
-        let there: u32 = self
-            .db
-            .pragma_query_value(None, "page_count", |row| row.get(0))
-            .map_err(disk(doing))?;
-        let max = there.saturating_add(pages);
-        self.db
-            .pragma_update_and_check(None, "max_page_count", max, |row| row.get::<_, u32>(0))
-            .map(drop)
-            .map_err(disk(doing))
+        limit_growth(&self.db, pages, "limiting the store")
     }
 }
 
@@ -164,6 +155,21 @@ pub fn danger_edit(path: &Path, sql: &str) -> Result<(), StoreError> {
     db.busy_timeout(core::time::Duration::from_secs(10))
         .map_err(disk(doing))?;
     db.execute_batch(sql).map_err(disk(doing))
+}
+
+/// Lets the file behind a connection grow by so many pages and no further.
+pub(crate) fn limit_growth(
+    db: &Connection,
+    pages: u32,
+    doing: &'static str,
+) -> Result<(), StoreError> {
+    let there: u32 = db
+        .pragma_query_value(None, "page_count", |row| row.get(0))
+        .map_err(disk(doing))?;
+    let max = there.saturating_add(pages);
+    db.pragma_update_and_check(None, "max_page_count", max, |row| row.get::<_, u32>(0))
+        .map(drop)
+        .map_err(disk(doing))
 }
 
 /// Says what the engine's error means: full is a state, all else is a reason to stop.

@@ -78,17 +78,8 @@ pub async fn operator(node: &Node, words: Option<Vec<u8>>) -> Result<Admin, Blam
             decision,
         }
     });
-    let Done {
-        outcome: issued,
-        size,
-    } = done.await?;
-    Ok(Admin {
-        tenant,
-        app,
-        issued,
-        secret: minted.secret,
-        size,
-    })
+    let done = done.await?;
+    Ok(admitted(tenant, app, minted.secret, done))
 }
 
 /// Founds a tenant, with an application that administers it and a token of that.
@@ -138,18 +129,9 @@ pub async fn tenant(ctx: &Ctx, prefix: Prefix, words: Words) -> Result<Admin, Bl
             decision,
         }
     });
-    let Done {
-        outcome: issued,
-        size,
-    } = done.await?;
+    let done = done.await?;
     node.refresh_peppers();
-    Ok(Admin {
-        tenant,
-        app,
-        issued,
-        secret: minted.secret,
-        size,
-    })
+    Ok(admitted(tenant, app, minted.secret, done))
 }
 
 /// Gives a tenant whose credentials an epoch has ended a new application that administers it, and a token of that.
@@ -181,17 +163,19 @@ pub async fn readmit(ctx: &Ctx, tenant: TenantId, words: Words) -> Result<Admin,
             decision,
         }
     });
-    let Done {
-        outcome: issued,
-        size,
-    } = done.await?;
-    Ok(Admin {
+    let done = done.await?;
+    Ok(admitted(tenant, app, minted.secret, done))
+}
+
+/// The first credential with its text, once the ledger holds it.
+fn admitted(tenant: TenantId, app: AppId, secret: Secret, done: Done<Issued>) -> Admin {
+    Admin {
         tenant,
         app,
-        issued,
-        secret: minted.secret,
-        size,
-    })
+        issued: done.outcome,
+        secret,
+        size: done.size,
+    }
 }
 
 /// The events of a tenant's beginning: the tenant (if it is new), its first application, and a token of that.

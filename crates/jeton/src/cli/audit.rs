@@ -2,9 +2,7 @@
 
 use std::{
     fs::File,
-    io::{IsTerminal as _, Write as _},
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use clap::Args;
@@ -14,6 +12,7 @@ use serde_json::{Value, json};
 use super::{
     fault::{FINDINGS, Fault},
     out::{Out, json_line, line},
+    progress,
     table::{self, at},
 };
 use crate::node::{
@@ -121,9 +120,11 @@ pub(super) async fn compare(args: StoreArgs, reach: Reach, out: Out) -> Result<(
         let kek = Kek::File(args.kek());
         audit::audit(&args.data_dir, &kek, args.origin.as_deref(), reach)
     });
-    let audited = wait(working)
-        .await
-        .map_err(|e| Fault::caused("the check ended badly", &e))?;
+    let audited = progress::shown(working, |seconds| {
+        format!("reading the whole ledger … {seconds} s")
+    })
+    .await
+    .map_err(|e| Fault::caused("the check ended badly", &e))?;
     let audited = audited.map_err(|error| fault(&error))?;
     tell(&dir, &audited, out)?;
     if audited.report.findings.is_empty() {
@@ -260,28 +261,4 @@ fn finding(f: &Finding) -> Value {
         "field": f.field,
         "what": f.what,
     })
-}
-
-/// Waits, and shows people that something happens.
-async fn wait<T>(mut working: tokio::task::JoinHandle<T>) -> Result<T, tokio::task::JoinError> {
-    let shown = std::io::stderr().is_terminal();
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let mut seconds = 0u64;
-    tick.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut working => {
-                if shown && seconds > 0 {
-                    drop(write!(std::io::stderr(), "\r\x1b[K"));
-                }
-                return done;
-            }
-            _ = tick.tick() => {
-                seconds += 1;
-                if shown {
-                    drop(write!(std::io::stderr(), "\rreading the whole ledger … {seconds} s"));
-                }
-            }
-        }
-    }
 }

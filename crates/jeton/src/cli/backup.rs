@@ -7,13 +7,8 @@ mod verify;
 
 use std::{
     fs::File,
-    io::{BufReader, IsTerminal as _, Write as _},
+    io::BufReader,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
-    time::Duration,
 };
 
 use age::stream::StreamReader;
@@ -151,37 +146,6 @@ fn found<T>(result: Result<T, BackupError>, file: &Path, out: Out) -> Result<T, 
             Err(Fault::Told(FINDINGS))
         }
         Err(error) => Err(told(&error)),
-    }
-}
-
-/// Works on a thread that may block, and shows people how far it is.
-pub(super) async fn work<T: Send + 'static>(
-    doing: &'static str,
-    job: impl FnOnce(&AtomicU64) -> T + Send + 'static,
-) -> Result<T, Fault> {
-    let events = Arc::new(AtomicU64::new(0));
-    let counted = Arc::clone(&events);
-    let mut working = tokio::task::spawn_blocking(move || job(&counted));
-    let shown = std::io::stderr().is_terminal();
-    let mut tick = tokio::time::interval(Duration::from_secs(1));
-    let mut seconds = 0u64;
-    tick.tick().await;
-    loop {
-        tokio::select! {
-            done = &mut working => {
-                if shown && seconds > 0 {
-                    drop(write!(std::io::stderr(), "\r\x1b[K"));
-                }
-                return done.map_err(|e| Fault::caused("the work ended badly", &e));
-            }
-            _ = tick.tick() => {
-                seconds += 1;
-                if shown {
-                    let events = events.load(Relaxed);
-                    drop(write!(std::io::stderr(), "\r{doing} … {events} events, {seconds} s"));
-                }
-            }
-        }
     }
 }
 

@@ -116,7 +116,11 @@ pub(super) fn fault(error: &MirrorError) -> Fault {
         MirrorError::Net { source, .. } => Fault::net(source),
         MirrorError::Status { status, .. } if matches!(status.as_u16(), 401 | 403) => {
             let fault = Fault::failed(error.to_string());
-            fault.hint("this log asks for a token: add --profile NAME or --token-file FILE")
+            fault.hint(if status.as_u16() == 403 {
+                "this token may not read it: entries take jeton:events:read, openings jeton:ledger:read of the operator's tenant"
+            } else {
+                "this log asks for a token: add --profile NAME or --token-file FILE"
+            })
         }
         MirrorError::Status { .. }
         | MirrorError::File { .. }

@@ -6,9 +6,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::{
-    backup::work,
     fault::{Fault, USAGE},
     out::Out,
+    progress::work,
 };
 use crate::{
     capability::Clock,

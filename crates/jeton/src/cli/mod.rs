@@ -29,6 +29,7 @@ mod names;
 mod out;
 mod policies;
 mod profiles;
+mod progress;
 mod receipt;
 mod remote;
 mod roles;

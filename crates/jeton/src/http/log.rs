@@ -217,7 +217,7 @@ pub async fn receipt(
 ) -> Result<Response, Problem> {
     let doors = caller.doors();
     let index = index_of(&caller, what, query.event).await?;
-    let stored = doors.node.read(move |r| event(r, index)).await?;
+    let stored = doors.node.read(move |r| r.event(index)).await?;
     let stored = stored.ok_or_else(nothing)?;
     let opening = opening_for(&caller, stored)?;
     let shown = covering(doors, index).await?;
@@ -258,15 +258,6 @@ async fn index_of(caller: &Caller<EventsRead>, what: What, which: Which) -> Resu
             last.ok_or_else(nothing)
         }
     }
-}
-
-fn event(reader: &mut dyn Reader, index: u64) -> Result<Option<Stored>, StoreError> {
-    let mut found = None;
-    reader.events(index, &mut |stored| {
-        found = (stored.index == index).then_some(stored);
-        Ok(Continue::No)
-    })?;
-    Ok(found)
 }
 
 /// The opening of a tenant's own event. The genesis is everybody's; the events of others are not there.

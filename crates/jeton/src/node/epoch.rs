@@ -66,7 +66,7 @@ pub fn begin(place: &Place, clock: &Clock, order: &Order) -> Result<Epoch, Start
     let told = order.served.filter(|served| *served > end.size);
     let Some(served) = seen.max(told) else {
         let words = "nothing is lost here: the store holds all that was shown, as far as this directory knows. If a witness or a \
-                     receipt has seen more, say how much";
+                     receipt has seen more, say how much with `--served`";
         return Err(StartError::Other(words.to_owned()));
     };
     let system: Option<TenantId> = directory.system();

@@ -1,10 +1,6 @@
 //! The commands of backups, as people run them, and those who may open what they make.
 
-#![expect(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses a part of it"
-)]
+#![expect(unreachable_pub, reason = "two test files share it")]
 
 use std::{
     fs,

@@ -6,7 +6,7 @@ use jeton_core::{
     id::TenantId,
     leaf::{SealKey, commit},
 };
-use jeton_store::{Continue, Reader, StoreError, ledger};
+use jeton_store::{Reader, StoreError, ledger};
 
 use super::wrong;
 
@@ -28,12 +28,9 @@ pub(super) fn sealed(
     tenant: TenantId,
     index: u64,
 ) -> Result<Sealed, StoreError> {
-    let mut found = None;
-    reader.events(index, &mut |stored| {
-        found = (stored.index == index).then_some(stored);
-        Ok(Continue::No)
-    })?;
-    let stored = found.ok_or_else(|| wrong("event", "idx", index))?;
+    let stored = reader
+        .event(index)?
+        .ok_or_else(|| wrong("event", "idx", index))?;
     let opening = stored
         .opening
         .ok_or_else(|| wrong("event", "record", index))?;

@@ -12,7 +12,7 @@ use std::{
 use clap::Args;
 use serde_json::json;
 
-use super::{told, work};
+use super::told;
 use crate::{
     backup::{
         envelope::{Recipients, recipient_lines},
@@ -20,7 +20,7 @@ use crate::{
         take::{Taken, WithKeyring, signed, take},
     },
     capability::Clock,
-    cli::{fault::Fault, out::Out, secret::directory_of},
+    cli::{fault::Fault, out::Out, progress::work, secret::directory_of},
 };
 
 /// How often it is asked whether everything is signed.

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Sealed, found, moment, work};
+use super::{Sealed, found, moment};
 use crate::{
     backup::drill::{Drilled, Order, drill},
     cli::{
         fault::{FINDINGS, Fault},
         out::{Out, json_line, line},
+        progress::work,
         table::{self, at},
     },
     node::keyring::Kek,

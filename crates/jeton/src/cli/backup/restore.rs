@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{Sealed, found, moment, work};
+use super::{Sealed, found, moment};
 use crate::{
     backup::{
         restore::{Order, Restored, restore},
         swap::Unreadable,
     },
-    cli::{fault::Fault, out::Out},
+    cli::{fault::Fault, out::Out, progress::work},
     node::{high_water::Later, keyring::Kek},
 };
 

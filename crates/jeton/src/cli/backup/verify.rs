@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use clap::Args;
 use serde_json::json;
 
-use super::{Sealed, found, moment, work};
-use crate::cli::{fault::Fault, out::Out};
+use super::{Sealed, found, moment};
+use crate::cli::{fault::Fault, out::Out, progress::work};
 
 const EXAMPLES: &str = "\
 Examples:

@@ -11,7 +11,7 @@ use jeton_core::{
     id::{TenantId, TokenId},
 };
 use jeton_store::{
-    Continue, Reader, StoreError, Stored, TrailRow,
+    Reader, StoreError, Stored, TrailRow,
     fsck::{
         Finding,
         erased::Erased,
@@ -201,13 +201,8 @@ impl Openings {
             self.read_at = size;
         }
         let index = met.stored.index;
-        let mut read = None;
-        reader.events(index, &mut |stored| {
-            read = (stored.index == index).then_some(stored);
-            Ok(Continue::No)
-        })?;
         // One whose row went meanwhile is told in the next round.
-        if let Some(stored) = read {
+        if let Some(stored) = reader.event(index)? {
             met.opening = Opening::of(&stored);
             met.stored = stored;
             met.beside = self.beside(reader, index, &met.opening)?;
