@@ -21,8 +21,22 @@ use crate::node::{
     start::{Place, StartError},
 };
 
+/// What holds a data directory until it is dropped.
+///
+/// It is given up by name: a lock lasts as long as its file is open anywhere, and a process that was begun meanwhile has it
+/// open, too, until its own program runs.
+#[derive(Debug)]
+pub(crate) struct Lock(fs::File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // What fails here is done by the closing of the file.
+        rustix::fs::flock(&self.0, rustix::fs::FlockOperation::Unlock).ok();
+    }
+}
+
 /// The data directory, made if missing, and held by this process alone.
-pub(crate) fn lock(dir: &Path) -> Result<fs::File, StartError> {
+pub(crate) fn lock(dir: &Path) -> Result<Lock, StartError> {
     use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
     let wrong = |why: String| StartError::Directory {
         path: dir.to_owned(),
@@ -40,7 +54,7 @@ pub(crate) fn lock(dir: &Path) -> Result<fs::File, StartError> {
         .map_err(|e| wrong(e.to_string()))?;
     rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
         .map_err(|_| wrong("another jeton is running on it".into()))?;
-    Ok(file)
+    Ok(Lock(file))
 }
 
 /// The keys: made on first run, and only then. A ledger that was begun without its keys authenticates nobody, and new keys
@@ -192,4 +206,20 @@ pub(super) fn last_signed(
         root,
         note: note.into(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::lock;
+
+    #[test]
+    fn a_lock_that_is_dropped_is_free_whoever_still_has_its_file_open() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = lock(dir.path()).unwrap();
+        let inherited = held.0.try_clone().unwrap();
+        assert!(lock(dir.path()).is_err());
+        drop(held);
+        drop(lock(dir.path()).unwrap());
+        drop(inherited);
+    }
 }

@@ -1,7 +1,6 @@
 //! Starting: lock the directory, open keys and store, learn the state from snapshot and ledger, start the writer.
 
 use std::{
-    fs,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
@@ -23,7 +22,7 @@ use tokio::sync::watch;
 use crate::{
     capability::{self, Clock},
     node::{
-        dir::{keyring, last_signed, lock, mark, named, older, private},
+        dir::{Lock, keyring, last_signed, lock, mark, named, older, private},
         disk::{self, BALLAST_BYTES, Ballast},
         high_water::{HighWater, Mark},
         keyring::{Kek, Keyring, KeyringError},
@@ -162,7 +161,7 @@ pub struct Node {
     snapshots: Snapshots,
     thread: Mutex<Option<std::thread::JoinHandle<()>>>,
     publisher: Mutex<Option<Publisher>>,
-    lock: Mutex<Option<fs::File>>,
+    lock: Mutex<Option<Lock>>,
 }
 
 /// The snapshots that a node keeps.

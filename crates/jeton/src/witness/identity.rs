@@ -87,7 +87,7 @@ pub struct Identity {
     /// What it remembers.
     pub store: WitnessStore,
     /// Held while the process lives.
-    pub(super) lock: fs::File,
+    pub(super) lock: dir::Lock,
 }
 
 impl Identity {

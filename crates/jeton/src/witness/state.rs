@@ -13,7 +13,7 @@ use jeton_tlog::{
 use parking_lot::{Mutex, RwLock};
 
 use super::identity::Identity;
-use crate::capability::Clock;
+use crate::{capability::Clock, node::dir::Lock};
 
 /// Why a request gets no cosignature.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +73,7 @@ pub struct Witness {
     store: Mutex<WitnessStore>,
     /// What is in the store, by origin: changed under the lock above, after the disk. What is public costs a look here.
     last: RwLock<HashMap<String, Arc<Last>>>,
-    _lock: std::fs::File,
+    _lock: Lock,
 }
 
 impl Witness {
